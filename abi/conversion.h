@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// Between the C structures and the store's own types: every pointer, size and text of the host is
+// checked here, and nowhere else.
+#pragma once
+
+#include "plugin/store.h"
+#include "waybill/waybill.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace waybill {
+
+std::int32_t code_number(Code code);
+
+/// Fills `error` (which may be NULL) and returns the number.
+std::int32_t report(const Status &status, waybill_error *error);
+std::int32_t report_text(Code code, const char *message, waybill_error *error) noexcept;
+
+/// What a structure of the host's is: its own size must cover our first version of it.
+Status check_struct(const void *structure, std::uint32_t size_bytes_min, const char *field);
+
+/// Copies a library structure into the host's, which may be older and so shorter.
+template <typename Struct> Status fill(Struct *out, Struct values, const char *field) {
+    if (Status checked = check_struct(out, sizeof(std::uint32_t) * 2, field); !checked.ok())
+        return checked;
+    const std::uint32_t size = out->struct_size;
+    std::memcpy(out, &values, std::min<std::size_t>(size, sizeof(Struct)));
+    out->struct_size = size;
+    return {};
+}
+
+inline std::string_view view(const char *text) { return text ? text : std::string_view(); }
+
+Result<Host> host_from(const waybill_host *host);
+Result<std::vector<PutRequest>> requests_from(const waybill_image_spec *images,
+                                              std::uint32_t count);
+Result<Query> query_from(const waybill_query *query);
+
+} // namespace waybill

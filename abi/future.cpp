@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "future.h"
+
+namespace waybill {
+
+static Status check(const waybill_future *future) {
+    if (!future)
+        return invalid("future", "NULL");
+    if (future->fork_generation != forked::generation())
+        return failure(Code::Forked, "the future belongs to the parent process");
+    return {};
+}
+
+Status make_future(const waybill_store &store, Result<OperationPtr> operation,
+                   waybill_future **future) {
+    if (!operation.ok())
+        return operation.status();
+    auto made = std::make_unique<waybill_future>();
+    made->operation = std::move(*operation);
+    made->notifier = store.store->notifier();
+    *future = made.release();
+    return {};
+}
+
+Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
+    if (Status checked = check(future); !checked.ok())
+        return checked;
+    Operation &operation = *future->operation;
+    if (!operation.finished()) {
+        if (future->notifier->is_calling() && timeout_ms != 0)
+            return failure(Code::Deadlock, "waiting inside a callback of this store");
+        if (!operation.wait(timeout_ms))
+            return failure(Code::TimedOut, "not done within " + std::to_string(timeout_ms) + " ms");
+    }
+    return operation.outcome()->status;
+}
+
+Status status_of(const waybill_future *future) {
+    if (Status checked = check(future); !checked.ok())
+        return checked;
+    if (!future->operation->finished())
+        return failure(Code::Pending, "still under way");
+    return future->operation->outcome()->status;
+}
+
+Status call_back(waybill_future *future, FutureCallback callback, void *payload) {
+    if (Status checked = check(future); !checked.ok())
+        return checked;
+    if (!callback)
+        return invalid("callback", "NULL");
+    if (future->has_callback.exchange(true))
+        return failure(Code::State, "the future has a callback already");
+    future->operation->subscribe([future, callback, payload, notifier = future->notifier] {
+        const auto call = [future, callback, payload] { callback(payload, future); };
+        // After destroy there is no thread of the library left: the caller's own serves.
+        if (!notifier->post(call))
+            call();
+    });
+    return {};
+}
+
+Status attach(waybill_queue *queue, waybill_future *future, std::uint64_t token) {
+    if (Status checked = check(future); !checked.ok())
+        return checked;
+    if (!queue)
+        return invalid("queue", "NULL");
+    if (queue->fork_generation != forked::generation())
+        return failure(Code::Forked, "the queue belongs to the parent process");
+    if (future->has_queue.exchange(true))
+        return failure(Code::State, "the future has a queue already");
+    // Weak: a queue that the host has freed takes nothing more. The operation is reached through
+    // the future's own reference, which this call must not outlive.
+    future->operation->subscribe([weak = std::weak_ptr(queue->queue), future, token,
+                                  operation = std::weak_ptr(future->operation)] {
+        const auto target = weak.lock();
+        const auto ended = operation.lock();
+        if (target && ended)
+            target->push({token, future, code_number(ended->outcome()->status.code), 0});
+    });
+    return {};
+}
+
+Status cancel(waybill_future *future) {
+    if (Status checked = check(future); !checked.ok())
+        return checked;
+    return future->operation->cancel() ? Status{}
+                                       : failure(Code::State, "the operation has begun or ended");
+}
+
+static Result<OutcomePtr> good_outcome(const waybill_future *future) {
+    if (Status status = status_of(future); !status.ok())
+        return status;
+    return future->operation->outcome();
+}
+
+Status result_of(const waybill_future *future, waybill_outcome *outcome) {
+    if (Status checked = check_struct(outcome, sizeof *outcome, "outcome"); !checked.ok())
+        return checked;
+    Result<OutcomePtr> good = good_outcome(future);
+    if (!good.ok())
+        return good.status();
+    const Outcome &ended = **good;
+    outcome->existed = ended.existed;
+    outcome->revision = ended.revision;
+    outcome->image_count = ended.image_count;
+    outcome->unused_layer_count = ended.retained.unused.size();
+    outcome->used_layer_count = ended.retained.used.size();
+    outcome->report_json = ended.report_json.empty() ? nullptr : ended.report_json.c_str();
+    return {};
+}
+
+Status pruned_layer(const waybill_future *future, std::uint32_t set, std::uint64_t index,
+                    waybill_blob_view *view) {
+    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+        return checked;
+    if (set != WAYBILL_LAYERS_UNUSED && set != WAYBILL_LAYERS_USED)
+        return invalid("set", std::to_string(set) + " is unknown");
+    Result<OutcomePtr> good = good_outcome(future);
+    if (!good.ok())
+        return good.status();
+    const BlobSet &blobs =
+        set == WAYBILL_LAYERS_UNUSED ? (*good)->retained.unused : (*good)->retained.used;
+    if (index >= blobs.size())
+        return failure(Code::NotFound,
+                       "index " + std::to_string(index) + " of " + std::to_string(blobs.size()));
+    view->kind = blobs.is_config(index) ? WAYBILL_BLOB_CONFIG : WAYBILL_BLOB_LAYER;
+    write_id_text(blobs.id(index), view->id);
+    return {};
+}
+
+Status pruned_image(const waybill_future *future, std::uint64_t index, waybill_key_view *view) {
+    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+        return checked;
+    Result<OutcomePtr> good = good_outcome(future);
+    if (!good.ok())
+        return good.status();
+    const std::vector<Key> &removed = (*good)->retained.removed;
+    if (index >= removed.size())
+        return failure(Code::NotFound,
+                       "index " + std::to_string(index) + " of " + std::to_string(removed.size()));
+    view->name_space = removed[index].name_space.c_str();
+    view->reference = removed[index].reference.c_str();
+    return {};
+}
+
+} // namespace waybill

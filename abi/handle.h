@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// What the opaque pointers of the C API point at.
+#pragma once
+
+#include "plugin/forked.h"
+#include "plugin/store.h"
+#include "waybill/waybill.h"
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+
+struct waybill_store {
+    std::unique_ptr<waybill::Store> store;
+};
+
+/// The frame itself: an image is one allocation.
+struct waybill_image;
+
+namespace waybill {
+
+inline waybill_image *as_handle(FramePtr frame) {
+    return reinterpret_cast<waybill_image *>(frame.release());
+}
+inline const Frame &frame_of(const waybill_image *image) {
+    return *reinterpret_cast<const Frame *>(image);
+}
+
+/// Completions on their way to a host. Shared, so that an operation may end after the host has
+/// freed its queue.
+class CompletionQueue final {
+  public:
+    static Result<std::shared_ptr<CompletionQueue>> create();
+    ~CompletionQueue();
+
+    int fd() const { return fd_; }
+    void push(const waybill_completion &completion);
+    std::uint32_t drain(waybill_completion *out, std::uint32_t capacity);
+
+  private:
+    explicit CompletionQueue(int fd) : fd_(fd) {}
+
+    const int fd_;
+    std::mutex mutex_;
+    std::deque<waybill_completion> completions_;
+};
+
+} // namespace waybill
+
+struct waybill_queue {
+    std::shared_ptr<waybill::CompletionQueue> queue;
+    std::uint64_t fork_generation = waybill::forked::generation();
+};
+
+struct waybill_future {
+    waybill::OperationPtr operation;
+    std::shared_ptr<waybill::Notifier> notifier;
+    std::uint64_t fork_generation = waybill::forked::generation();
+    std::atomic<bool> has_callback{false};
+    std::atomic<bool> has_queue{false};
+};

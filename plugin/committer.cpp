@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "committer.h"
+
+#include "image_generated.h"
+#include "limits.h"
+#include "snapshot.h"
+
+#include <algorithm>
+#include <exception>
+
+namespace waybill {
+
+struct Committer::Planned {
+    Submission submission;
+    std::shared_ptr<Outcome> outcome = std::make_shared<Outcome>();
+};
+
+Committer::Committer(Disk &disk, Index &index, Workers &workers, const Host &host,
+                     const CommitterLimits &limits, Recovered recovered)
+    : disk_(disk), index_(index), workers_(workers), host_(host), limits_(limits),
+      recovered_(std::move(recovered)), journal_(std::move(recovered_.journal)),
+      next_revision_(recovered_.revision + 1), degraded_(recovered_.degraded),
+      revision_(recovered_.revision), generation_(recovered_.generation),
+      journal_bytes_(journal_->offset()) {}
+
+// --- the queue ---------------------------------------------------------------------------------
+
+Status Committer::submit(Submission submission) {
+    if (read_only_.load())
+        return failure(Code::ReadOnly, "the store is read-only since a write failed");
+    const std::lock_guard lock(mutex_);
+    if (stopping_)
+        return failure(Code::State, "the store is being destroyed");
+    if (queue_.size() >= limits::queued_operations_max)
+        return over_limit("", std::to_string(queue_.size()) + " operations are waiting already");
+    queue_.push_back(std::move(submission));
+    if (queue_.size() == 1)
+        arrived_.notify_one();
+    return {};
+}
+
+void Committer::stop() {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    arrived_.notify_all();
+    arrived_.wait(lock, [this] { return ended_; });
+}
+
+static std::size_t bytes_of(const Submission &submission) {
+    std::size_t bytes = 0;
+    for (const PutImage &image : submission.images)
+        bytes += frame_bytes(image.frame->payload_bytes);
+    return bytes;
+}
+
+void Committer::run() {
+    Workers::name_thread("waybill-commit");
+    std::vector<Submission> arrivals;
+    for (;;) {
+        {
+            std::unique_lock lock(mutex_);
+            arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            if (queue_.empty()) {
+                ended_ = true;
+                arrived_.notify_all();
+                return;
+            }
+            arrivals.swap(queue_);
+        }
+        std::vector<Submission> taken;
+        std::size_t bytes = 0;
+        for (Submission &submission : arrivals) {
+            if (!submission.operation->enter())
+                continue; // Withdrawn.
+            const bool alone =
+                submission.verb == Verb::Prune || submission.verb == Verb::AcceptLoss;
+            if (!taken.empty() && (alone || bytes >= limits::batch_bytes_target)) {
+                commit(std::move(taken));
+                taken.clear();
+                bytes = 0;
+            }
+            bytes += bytes_of(submission);
+            if (submission.verb == Verb::Prune)
+                commit_prune(std::move(submission));
+            else if (submission.verb == Verb::AcceptLoss)
+                commit_accepted_loss(std::move(submission));
+            else
+                taken.push_back(std::move(submission));
+        }
+        if (!taken.empty())
+            commit(std::move(taken));
+        arrivals.clear();
+        index_.reclaim();
+        rotate_if_needed();
+    }
+}
+
+// --- deciding ----------------------------------------------------------------------------------
+
+Committer::State Committer::state_of(const std::string &name_space,
+                                     const std::string &reference) const {
+    if (!overlay_.empty())
+        if (const auto found = overlay_.find({name_space, reference}); found != overlay_.end())
+            return found->second;
+    const Frame *frame = index_.find(name_space, reference);
+    return frame ? State{true, frame->revision, image_of(*frame)->created_ns()}
+                 : State{false, 0, 0};
+}
+
+static Status judge(const PutImage &image, const Key &key, bool present, std::uint64_t revision) {
+    switch (image.condition) {
+    case PutCondition::Any:
+        return {};
+    case PutCondition::IfAbsent:
+        if (present)
+            return failure(Code::Exists,
+                           key.reference + ": exists in revision " + std::to_string(revision));
+        return {};
+    case PutCondition::IfRevision:
+        if (!present)
+            return failure(Code::Conflict, key.reference + ": does not exist");
+        if (revision != image.expected_revision)
+            return failure(Code::Conflict, key.reference + ": is at revision " +
+                                               std::to_string(revision) + ", not " +
+                                               std::to_string(image.expected_revision));
+        return {};
+    }
+    return {};
+}
+
+Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
+    std::vector<Key> keys;
+    std::vector<State> states;
+    std::uint64_t added = 0;
+    for (const PutImage &image : planned.submission.images) {
+        keys.push_back(key_of(*image.frame));
+        states.push_back(state_of(keys.back().name_space, keys.back().reference));
+        if (Status status =
+                judge(image, keys.back(), states.back().present, states.back().revision);
+            !status.ok())
+            return status;
+        added += !states.back().present;
+    }
+    if (index_.image_count() + overlay_.size() + added > limits_.images_max)
+        return over_limit("", "the store holds " + std::to_string(index_.image_count()) +
+                                  " images, at most " + std::to_string(limits_.images_max) +
+                                  " are allowed");
+    const std::uint64_t revision = next_revision_++;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        Frame &frame = *planned.submission.images[i].frame;
+        frame.revision = revision;
+        set_created(frame, states[i].present ? states[i].created_ns : now_ns);
+        batch_.add(frame, frame.payload_span());
+        batch_removal_bytes_ += removal_bytes(frame);
+        overlay_[{keys[i].name_space, keys[i].reference}] = {true, revision,
+                                                             image_of(frame)->created_ns()};
+    }
+    planned.outcome->revision = revision;
+    planned.outcome->image_count = keys.size();
+    return {};
+}
+
+void Committer::plan_remove(Planned &planned) {
+    const Key &key = planned.submission.key;
+    const State state = state_of(key.name_space, key.reference);
+    planned.outcome->existed = state.present;
+    if (!state.present)
+        return;
+    planned.outcome->revision = next_revision_;
+    Frame head{};
+    head.kind = static_cast<std::uint16_t>(FrameKind::Remove);
+    head.key_hash = key_hash(key.name_space, key.reference);
+    head.revision = next_revision_++;
+    batch_.add(head, encode_removal({key}));
+    overlay_[{key.name_space, key.reference}] = {false, 0, 0};
+}
+
+// --- committing --------------------------------------------------------------------------------
+
+Status Committer::append(std::uint64_t added_removal_bytes, bool may_use_reserve) {
+    if (batch_.empty())
+        return {};
+    if (read_only_.load())
+        return failure(Code::ReadOnly, "the store is read-only since a write failed");
+    Status status =
+        journal_->append(batch_, reserve_bytes(index_) + 2 * added_removal_bytes, may_use_reserve);
+    if (status.ok()) {
+        batches_.fetch_add(1, std::memory_order_relaxed);
+        journal_bytes_.store(journal_->offset(), std::memory_order_relaxed);
+        revision_.store(batch_.last_revision(), std::memory_order_relaxed);
+    } else if (journal_->failed()) {
+        became_read_only(status);
+    }
+    return status;
+}
+
+void Committer::became_read_only(const Status &cause) {
+    if (!read_only_.exchange(true))
+        host_.log(Severity::Error, "the store is read-only now: " + cause.message);
+}
+
+void Committer::publish(std::vector<Planned> &plans) {
+    const std::unique_lock lock(index_.publishing());
+    for (Planned &planned : plans) {
+        if (!planned.outcome->status.ok())
+            continue;
+        transactions_.fetch_add(planned.outcome->revision != 0, std::memory_order_relaxed);
+        for (PutImage &image : planned.submission.images)
+            index_.put(image.frame.release());
+        if (planned.submission.verb == Verb::Remove && planned.outcome->existed)
+            index_.erase(planned.submission.key.name_space, planned.submission.key.reference);
+    }
+}
+
+void Committer::commit(std::vector<Submission> taken) {
+    const std::uint64_t first_revision = next_revision_;
+    const std::int64_t now_ns = host_.clock_ns();
+    batch_.clear();
+    batch_removal_bytes_ = 0;
+    overlay_.clear();
+    std::vector<Planned> plans;
+    plans.reserve(taken.size());
+    bool puts = false;
+    for (Submission &submission : taken) {
+        Planned &planned = plans.emplace_back();
+        planned.submission = std::move(submission);
+        planned.outcome->report_json = std::move(planned.submission.report_json);
+        if (planned.submission.verb == Verb::Put) {
+            puts = true;
+            planned.outcome->status = plan_put(planned, now_ns);
+        } else {
+            plan_remove(planned);
+        }
+    }
+    Status status = append(batch_removal_bytes_, !puts);
+    overlay_.clear();
+    if (status.code == Code::NoSpace && plans.size() > 1) {
+        // What fits still goes in, and a remove must not fail for the put beside it.
+        next_revision_ = first_revision;
+        for (Planned &planned : plans) {
+            planned.submission.report_json = std::move(planned.outcome->report_json);
+            std::vector<Submission> one;
+            one.push_back(std::move(planned.submission));
+            commit(std::move(one));
+        }
+        return;
+    }
+    if (!status.ok()) {
+        // After Io what was written may yet turn up: its revisions are never used again.
+        if (status.code == Code::NoSpace)
+            next_revision_ = first_revision;
+        // Conditions were judged against a batch that did not come to be.
+        for (Planned &planned : plans) {
+            planned.outcome = std::make_shared<Outcome>();
+            planned.outcome->status = status;
+        }
+    }
+    publish(plans);
+    for (Planned &planned : plans)
+        planned.submission.operation->finish(std::move(planned.outcome));
+}
+
+void Committer::commit_prune(Submission submission) {
+    if (degraded_.load()) {
+        submission.operation->fail(
+            failure(Code::Degraded, "records were lost to damage: read the recovery report and "
+                                    "accept the loss before pruning"));
+        return;
+    }
+    auto outcome = std::make_shared<Outcome>();
+    outcome->retained = apply_keep_list(index_, submission.keep);
+    const std::vector<Key> &removed = outcome->retained.removed;
+    outcome->image_count = removed.size();
+    if (!removed.empty()) {
+        batch_.clear();
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(FrameKind::Prune);
+        head.revision = next_revision_;
+        batch_.add(head, encode_removal(removed));
+        if (Status status = append(0, true); !status.ok()) {
+            if (status.code != Code::NoSpace)
+                ++next_revision_;
+            submission.operation->fail(status);
+            return;
+        }
+        outcome->revision = next_revision_++;
+        transactions_.fetch_add(1, std::memory_order_relaxed);
+        const std::unique_lock lock(index_.publishing());
+        for (const Key &key : removed)
+            index_.erase(key.name_space, key.reference);
+    }
+    submission.operation->finish(std::move(outcome));
+}
+
+void Committer::commit_accepted_loss(Submission submission) {
+    auto outcome = std::make_shared<Outcome>();
+    outcome->report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
+                                            : R"({"degradedBefore":false,"degraded":false})";
+    if (degraded_.load()) {
+        batch_.clear();
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(FrameKind::AcceptLoss);
+        head.revision = next_revision_;
+        batch_.add(head, {});
+        if (Status status = append(0, true); !status.ok()) {
+            if (status.code != Code::NoSpace)
+                ++next_revision_;
+            submission.operation->fail(status);
+            return;
+        }
+        outcome->revision = next_revision_++;
+        degraded_.store(false);
+        const std::unique_lock lock(index_.publishing());
+        index_.for_each_frame(
+            [&](Frame &frame) { index_.set_flags(frame, 0, frame_flags_stored); });
+        // A snapshot takes the damage, which recovery would find again, out of the journals.
+        rotation_wanted_ = true;
+    }
+    submission.operation->finish(std::move(outcome));
+}
+
+// --- rotation ----------------------------------------------------------------------------------
+
+void Committer::rotate_if_needed() {
+    if (read_only_.load() || snapshot_under_way_.load())
+        return;
+    const std::uint64_t bytes = journal_->offset();
+    if (snapshot_failed_.exchange(false))
+        rotation_retry_bytes_ = 2 * bytes;
+    const std::uint64_t threshold =
+        std::max({limits_.journal_bytes, limits::journal_live_factor * index_.live_bytes(),
+                  rotation_retry_bytes_});
+    if (bytes < threshold && !rotation_wanted_)
+        return;
+    rotation_wanted_ = false;
+    if (Status status = rotate(); !status.ok()) {
+        // Nothing is lost by it: the journal just goes on growing.
+        snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
+        rotation_retry_bytes_ = 2 * bytes;
+        host_.log(Severity::Warning, "no new journal could be started: " + status.message);
+    }
+}
+
+Status Committer::rotate() {
+    FileHeader header = journal_->header();
+    header.generation += 1;
+    header.first_revision = next_revision_ - 1;
+    header.flags = static_cast<std::uint32_t>(recovered_.mode) << header_mode_shift |
+                   (degraded_.load() ? header_flag_degraded : 0);
+    header.salt = random_u64();
+    Result<std::unique_ptr<JournalWriter>> started =
+        JournalWriter::start(disk_, header, reserve_bytes(index_));
+    if (!started.ok())
+        return started.status();
+    journal_ = std::move(*started);
+    generation_.store(header.generation, std::memory_order_relaxed);
+    journal_bytes_.store(journal_->offset(), std::memory_order_relaxed);
+
+    // The state at the cut: the frames stay alive as long as the reader does.
+    auto reader = std::make_shared<const Epoch::Reader>(index_.epoch());
+    auto frames = std::make_shared<std::vector<const Frame *>>();
+    frames->reserve(index_.image_count());
+    index_.scan([&](const Frame &frame) { frames->push_back(&frame); });
+    header.salt = random_u64();
+    snapshot_under_way_.store(true);
+    workers_.run_background([this, header, frames, reader]() mutable {
+        std::uint64_t written = 0;
+        Status status;
+        try {
+            status = write_snapshot(disk_, header, *frames, &written);
+            if (status.ok())
+                status = drop_older_journals(disk_, header.generation, recovered_.damaged_files);
+        } catch (const std::exception &error) {
+            status = failure(Code::Internal, error.what());
+        }
+        reader.reset();
+        if (status.ok()) {
+            snapshots_.fetch_add(1, std::memory_order_relaxed);
+        } else {
+            snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
+            snapshot_failed_.store(true);
+            host_.log(Severity::Warning, "snapshot not written: " + status.message);
+        }
+        snapshot_under_way_.store(false);
+    });
+    return {};
+}
+
+CommitterStats Committer::stats() const {
+    return {revision_.load(),          generation_.load(),   journal_bytes_.load(),
+            batches_.load(),           transactions_.load(), snapshots_.load(),
+            snapshot_failures_.load(), read_only_.load(),    degraded_.load()};
+}
+
+} // namespace waybill

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// The one writer: takes what has been submitted, decides, writes one batch, syncs once, publishes,
+// and only then answers.
+// Invariants: the order is journal, sync, memory, answer; what arrives during a sync goes into the
+// next batch; a transaction is in one batch; revisions grow by one a transaction and are never
+// reused; a prune or an acceptance of loss has a batch to itself, so that it judges durable state.
+#pragma once
+
+#include "disk.h"
+#include "host.h"
+#include "index.h"
+#include "journal_writer.h"
+#include "operation.h"
+#include "recovery.h"
+#include "retention.h"
+#include "workers.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace waybill {
+
+enum class PutCondition { Any, IfAbsent, IfRevision };
+
+struct PutImage {
+    FramePtr frame;
+    PutCondition condition = PutCondition::Any;
+    std::uint64_t expected_revision = 0;
+};
+
+enum class Verb { Put, Remove, Prune, AcceptLoss };
+
+struct Submission {
+    Verb verb = Verb::Put;
+    OperationPtr operation;
+    std::vector<PutImage> images; ///< put
+    Key key;                      ///< remove
+    KeepList keep;                ///< prune
+    std::string report_json;      ///< passed on to the outcome
+};
+
+struct CommitterLimits {
+    std::uint64_t images_max;
+    std::uint64_t journal_bytes;
+};
+
+struct CommitterStats {
+    std::uint64_t revision, generation, journal_bytes, batches, transactions, snapshots;
+    std::uint64_t snapshot_failures;
+    bool read_only, degraded;
+};
+
+class Committer final {
+  public:
+    Committer(Disk &disk, Index &index, Workers &workers, const Host &host,
+              const CommitterLimits &limits, Recovered recovered);
+
+    /// Any thread. Fails with ReadOnly, State or Limit; otherwise the operation will end.
+    Status submit(Submission submission);
+
+    /// The writer's thread: returns after stop(), when everything accepted has ended.
+    void run();
+    /// Waits until run() has done so.
+    void stop();
+
+    CommitterStats stats() const;
+    bool degraded() const { return degraded_.load(); }
+
+  private:
+    struct Planned; ///< a submission and what became of it, before it is durable
+    struct State {  ///< of a name, as the batch under way leaves it
+        bool present;
+        std::uint64_t revision;
+        std::int64_t created_ns;
+    };
+
+    void commit(std::vector<Submission> taken);
+    void commit_prune(Submission submission);
+    void commit_accepted_loss(Submission submission);
+    State state_of(const std::string &name_space, const std::string &reference) const;
+    Status plan_put(Planned &planned, std::int64_t now_ns);
+    void plan_remove(Planned &planned);
+    Status append(std::uint64_t added_removal_bytes, bool may_use_reserve);
+    void became_read_only(const Status &cause);
+    void publish(std::vector<Planned> &plans);
+    void rotate_if_needed();
+    Status rotate();
+
+    Disk &disk_;
+    Index &index_;
+    Workers &workers_;
+    const Host &host_;
+    CommitterLimits limits_;
+    Recovered recovered_;
+    std::unique_ptr<JournalWriter> journal_;
+
+    // The queue; everything else belongs to the writer's thread.
+    mutable std::mutex mutex_;
+    std::condition_variable arrived_;
+    std::vector<Submission> queue_;
+    bool stopping_ = false;
+    bool ended_ = false;
+
+    std::uint64_t next_revision_;
+    std::map<std::pair<std::string, std::string>, State> overlay_;
+    Batch batch_;
+    std::uint64_t batch_removal_bytes_ = 0;
+    bool rotation_wanted_ = false;
+    std::uint64_t rotation_retry_bytes_ = 0;
+
+    std::atomic<bool> read_only_{false};
+    std::atomic<bool> degraded_;
+    std::atomic<bool> snapshot_under_way_{false};
+    std::atomic<bool> snapshot_failed_{false};
+    std::atomic<std::uint64_t> revision_, generation_, journal_bytes_;
+    std::atomic<std::uint64_t> batches_{0}, transactions_{0}, snapshots_{0}, snapshot_failures_{0};
+};
+
+} // namespace waybill

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// What happens to our descriptors when the host forks. The child closes them, so that it can
+// neither write the parent's files nor hold its lock, and never unlocks: an unlock would free the
+// parent's lock too, which belongs to the open file and not to the process.
+#pragma once
+
+#include <cstdint>
+
+namespace waybill::forked {
+
+/// Counts the forks that led to this process. An object made under another count belongs to a
+/// parent.
+std::uint64_t generation();
+
+/// Registers the fork handler, once in a process.
+void install();
+
+/// Has `fd` closed in a forked child. If the table of descriptors is full the child keeps it.
+void watch(int fd);
+void unwatch(int fd);
+
+} // namespace waybill::forked

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "index.h"
+
+namespace waybill {
+
+static constexpr std::size_t table_size_min = 64;
+
+Index::Index() : table_(new Table(table_size_min)) {}
+
+Index::~Index() {
+    clear();
+    delete table_.load();
+}
+
+void Index::clear() {
+    // Blocks free their frames; the others are freed one by one.
+    Table *table = table_.load();
+    for_each_frame([](Frame &frame) {
+        if (frame.block == 0)
+            std::free(&frame);
+    });
+    for (const Retired &retired : retired_) {
+        if (retired.frame && retired.frame->block == 0)
+            std::free(retired.frame);
+        delete retired.table;
+    }
+    retired_.clear();
+    blocks_.clear();
+    free_numbers_.clear();
+    table_.store(new Table(table_size_min));
+    delete table;
+    used_slots_ = 0;
+    image_count_ = live_bytes_ = removal_bytes_ = 0;
+}
+
+Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
+                              std::string_view reference) {
+    for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
+        Slot &slot = table.slots[i];
+        const Frame *frame = slot.frame.load(std::memory_order_acquire);
+        if (!frame)
+            return nullptr;
+        if (slot.hash.load(std::memory_order_relaxed) == hash && is_frame(frame) &&
+            reference_of(*frame) == reference && namespace_of(*frame) == name_space)
+            return &slot;
+    }
+}
+
+FramePtr Index::find_copy(std::string_view name_space, std::string_view reference,
+                          bool *out_of_memory) const {
+    *out_of_memory = false;
+    const std::uint64_t hash = key_hash(name_space, reference);
+    const Epoch::Reader reader(epoch_);
+    const Table *table = table_.load(std::memory_order_acquire);
+    const Slot *slot = find_slot(*table, hash, name_space, reference);
+    if (!slot)
+        return nullptr;
+    // The slot may have changed hands since find_slot compared it: what is copied is compared.
+    Frame *frame = slot->frame.load(std::memory_order_acquire);
+    if (!is_frame(frame) || reference_of(*frame) != reference || namespace_of(*frame) != name_space)
+        return nullptr;
+    FramePtr copy = copy_frame(*frame);
+    *out_of_memory = !copy;
+    return copy;
+}
+
+Frame *Index::find(std::string_view name_space, std::string_view reference) const {
+    const Slot *slot =
+        find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
+    return slot ? slot->frame.load() : nullptr;
+}
+
+Frame *Index::find_hash(std::uint64_t hash) const {
+    const Table *table = table_.load();
+    for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
+        Frame *frame = table->slots[i].frame.load();
+        if (!frame)
+            return nullptr;
+        if (is_frame(frame) && table->slots[i].hash.load() == hash)
+            return frame;
+    }
+}
+
+std::uint8_t *Index::add_block(std::size_t size_bytes, std::uint32_t *number) {
+    Block block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[size_bytes]), 0};
+    std::uint8_t *bytes = block.bytes.get();
+    if (free_numbers_.empty()) {
+        blocks_.push_back(std::move(block));
+        *number = static_cast<std::uint32_t>(blocks_.size());
+    } else {
+        *number = free_numbers_.back();
+        free_numbers_.pop_back();
+        blocks_[*number - 1] = std::move(block);
+    }
+    return bytes;
+}
+
+void Index::seal_block(std::uint32_t number, std::uint32_t frames) {
+    Block &block = blocks_[number - 1];
+    block.live += frames;
+    if (block.live == 0) {
+        block.bytes.reset();
+        free_numbers_.push_back(number);
+    }
+}
+
+void Index::account(const Frame &frame, bool add) {
+    const auto change = [add](std::atomic<std::uint64_t> &counter, std::uint64_t by) {
+        counter.store(counter.load(std::memory_order_relaxed) + (add ? by : 0 - by),
+                      std::memory_order_relaxed);
+    };
+    change(image_count_, 1);
+    change(live_bytes_, frame_bytes(frame.payload_bytes));
+    change(removal_bytes_, waybill::removal_bytes(frame));
+}
+
+void Index::grow_if_needed() {
+    Table *table = table_.load();
+    if ((used_slots_ + 1) * 2 <= table->mask + 1)
+        return;
+    std::size_t size = table_size_min;
+    while (size < (image_count() + 1) * 3)
+        size *= 2;
+    auto *grown = new Table(size);
+    for (std::size_t i = 0; i <= table->mask; ++i) {
+        Frame *frame = table->slots[i].frame.load(std::memory_order_relaxed);
+        if (!is_frame(frame))
+            continue;
+        std::size_t to = frame->key_hash & grown->mask;
+        while (grown->slots[to].frame.load(std::memory_order_relaxed))
+            to = (to + 1) & grown->mask;
+        grown->slots[to].hash.store(frame->key_hash, std::memory_order_relaxed);
+        grown->slots[to].frame.store(frame, std::memory_order_relaxed);
+    }
+    used_slots_ = image_count();
+    table_.store(grown, std::memory_order_release);
+    retired_.push_back({epoch_.current(), nullptr, table});
+}
+
+void Index::put(Frame *frame) {
+    const std::string_view name_space = namespace_of(*frame);
+    const std::string_view reference = reference_of(*frame);
+    if (Slot *slot = find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
+        Frame *replaced = slot->frame.load(std::memory_order_relaxed);
+        account(*frame, true);
+        slot->frame.store(frame, std::memory_order_release);
+        account(*replaced, false);
+        retire(replaced);
+        return;
+    }
+    grow_if_needed();
+    Table *table = table_.load();
+    std::size_t i = frame->key_hash & table->mask;
+    while (table->slots[i].frame.load(std::memory_order_relaxed))
+        i = (i + 1) & table->mask;
+    // Tombstones are not reused: a reader that pauses between a slot's hash and its frame would
+    // otherwise have to tell a stranger from its own. Growing sweeps them.
+    table->slots[i].hash.store(frame->key_hash, std::memory_order_relaxed);
+    table->slots[i].frame.store(frame, std::memory_order_release);
+    ++used_slots_;
+    account(*frame, true);
+}
+
+bool Index::erase(std::string_view name_space, std::string_view reference) {
+    Slot *slot = find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
+    if (!slot)
+        return false;
+    Frame *frame = slot->frame.load(std::memory_order_relaxed);
+    account(*frame, false);
+    slot->frame.store(tombstone(), std::memory_order_release);
+    retire(frame);
+    return true;
+}
+
+void Index::set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear) {
+    // The layer check and the committer may both be at it.
+    const std::atomic_ref flags(frame.flags);
+    flags.fetch_and(static_cast<std::uint16_t>(~clear), std::memory_order_relaxed);
+    flags.fetch_or(set, std::memory_order_relaxed);
+}
+
+void Index::retire(Frame *frame) { retired_.push_back({epoch_.current(), frame, nullptr}); }
+
+void Index::release(Frame *frame) {
+    if (frame->block == 0) {
+        std::free(frame);
+        return;
+    }
+    const std::uint32_t number = frame->block;
+    Block &block = blocks_[number - 1];
+    if (--block.live == 0) {
+        block.bytes.reset();
+        free_numbers_.push_back(number);
+    }
+}
+
+void Index::reclaim() {
+    if (retired_.empty())
+        return;
+    epoch_.try_advance();
+    while (!retired_.empty() && retired_.front().epoch + 2 <= epoch_.current()) {
+        if (retired_.front().frame)
+            release(retired_.front().frame);
+        delete retired_.front().table;
+        retired_.pop_front();
+    }
+}
+
+} // namespace waybill

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// The images in memory: an open-addressing table from key to frame. The frames are the bytes that
+// were written to the journal or read from the snapshot; there is no second form.
+// Invariants: one writer (recovery, then the committer); lookups wait for nobody and take no lock;
+// a frame that has been published is never changed except for its flags, and is freed only when
+// the epoch says that nobody can still see it. `publishing` is held, by the writer alone, only
+// while memory changes, never during I/O: scans share it and so see whole transactions.
+#pragma once
+
+#include "epoch.h"
+#include "record.h"
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <shared_mutex>
+#include <vector>
+
+namespace waybill {
+
+class Index final {
+  public:
+    Index();
+    ~Index();
+    Index(const Index &) = delete;
+    Index &operator=(const Index &) = delete;
+
+    // --- readers, any thread -------------------------------------------------------------------
+
+    /// A copy of the image's frame, or null. `*out_of_memory` tells the two nulls apart.
+    FramePtr find_copy(std::string_view name_space, std::string_view reference,
+                       bool *out_of_memory) const;
+
+    /// Calls `visit(const Frame &)` for every image, in no order, while nothing is published.
+    /// The frames live until the call returns.
+    template <typename Visit> void scan(Visit visit) const {
+        const std::shared_lock lock(publishing_);
+        const Epoch::Reader reader(epoch_);
+        for_each_frame([&](const Frame &frame) { visit(frame); });
+    }
+
+    /// Keeps every frame that is visible now alive for as long as the reader lives.
+    Epoch &epoch() const { return epoch_; }
+
+    std::uint64_t image_count() const { return image_count_.load(std::memory_order_relaxed); }
+    std::uint64_t live_bytes() const { return live_bytes_.load(std::memory_order_relaxed); }
+    /// Journal bytes that removing every image one by one would take.
+    std::uint64_t removal_bytes() const { return removal_bytes_.load(std::memory_order_relaxed); }
+
+    // --- the writer ----------------------------------------------------------------------------
+
+    /// Held around each transaction that is published.
+    std::shared_mutex &publishing() { return publishing_; }
+
+    /// For a caller that holds `publishing` itself.
+    template <typename Visit> void for_each_frame(Visit visit) const {
+        const Table *table = table_.load(std::memory_order_acquire);
+        for (std::size_t i = 0; i <= table->mask; ++i)
+            if (Frame *frame = table->slots[i].frame.load(std::memory_order_acquire);
+                is_frame(frame))
+                visit(*frame);
+    }
+    Frame *find(std::string_view name_space, std::string_view reference) const;
+    Frame *find_hash(std::uint64_t hash) const;
+
+    /// Takes room for a block of frames, all of which have its number. The block is freed with the
+    /// last of them.
+    std::uint8_t *add_block(std::size_t size_bytes, std::uint32_t *number);
+    /// Tells how many frames of the block were put; none frees it at once.
+    void seal_block(std::uint32_t number, std::uint32_t frames);
+
+    /// Back to empty. No reader may be at it.
+    void clear();
+    /// Publishes `frame` under its key; the index owns it from now on.
+    void put(Frame *frame);
+    /// Whether there was such an image.
+    bool erase(std::string_view name_space, std::string_view reference);
+    void set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear);
+    /// Frees what no reader can see any longer.
+    void reclaim();
+
+  private:
+    struct Slot {
+        std::atomic<std::uint64_t> hash{0};
+        std::atomic<Frame *> frame{nullptr};
+    };
+    struct Table {
+        explicit Table(std::size_t size) : mask(size - 1), slots(new Slot[size]) {}
+        std::size_t mask;
+        std::unique_ptr<Slot[]> slots;
+    };
+    struct Block {
+        std::unique_ptr<std::uint8_t[]> bytes;
+        std::uint32_t live = 0;
+    };
+    struct Retired {
+        std::uint64_t epoch;
+        Frame *frame;
+        Table *table;
+    };
+
+    static Frame *tombstone() { return reinterpret_cast<Frame *>(std::uintptr_t{8}); }
+    static bool is_frame(const Frame *frame) { return frame && frame != tombstone(); }
+    static Slot *find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
+                           std::string_view reference);
+
+    void grow_if_needed();
+    void retire(Frame *frame);
+    void release(Frame *frame);
+    void account(const Frame &frame, bool add);
+
+    mutable Epoch epoch_;
+    mutable std::shared_mutex publishing_;
+    std::atomic<Table *> table_;
+    std::size_t used_slots_ = 0; ///< images and tombstones
+    std::atomic<std::uint64_t> image_count_{0};
+    std::atomic<std::uint64_t> live_bytes_{0};
+    std::atomic<std::uint64_t> removal_bytes_{0};
+    std::vector<Block> blocks_; ///< number n stands at n - 1
+    std::vector<std::uint32_t> free_numbers_;
+    std::deque<Retired> retired_;
+};
+
+} // namespace waybill

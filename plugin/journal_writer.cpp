@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "journal_writer.h"
+
+#include "limits.h"
+
+#include <algorithm>
+
+namespace waybill {
+
+JournalWriter::JournalWriter(std::unique_ptr<File> file, const FileHeader &header,
+                             std::uint64_t offset, std::uint64_t allocated_bytes)
+    : file_(std::move(file)), header_(header), offset_(offset), allocated_bytes_(allocated_bytes) {}
+
+Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const FileHeader &header,
+                                                            std::uint64_t reserve_bytes) {
+    const std::string name = journal_name(header.generation);
+    Result<std::unique_ptr<File>> file = disk.open(name, OpenMode::Create);
+    if (!file.ok())
+        return file.status();
+    auto writer = std::make_unique<JournalWriter>(std::move(*file), header, header_block_bytes, 0);
+    Status status = writer->ensure_space(0, reserve_bytes, false);
+    if (status.ok())
+        status = writer->file_->write(0, encode_header(FileKind::Journal, header));
+    if (status.ok())
+        status = writer->file_->sync();
+    if (status.ok())
+        status = disk.sync_directory();
+    if (!status.ok()) {
+        // Nothing points at it yet; recovery would drop it as never begun.
+        writer.reset();
+        (void)disk.unlink(name);
+        return status;
+    }
+    return writer;
+}
+
+Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes,
+                                   bool may_use_reserve) {
+    const std::uint64_t needed = offset_ + bytes + (may_use_reserve ? 0 : reserve_bytes);
+    if (needed <= allocated_bytes_ || !can_reserve_)
+        return {};
+    // Steps grow with the journal: a store on a small disk must not take it all at once.
+    const std::uint64_t step = std::clamp(allocated_bytes_, limits::journal_step_bytes_min,
+                                          limits::journal_step_bytes_max);
+    Status status;
+    for (const std::uint64_t target : {needed + step, needed}) {
+        status = file_->allocate(allocated_bytes_, target - allocated_bytes_);
+        if (status.ok()) {
+            allocated_bytes_ = target;
+            return {};
+        }
+        if (status.code == Code::Invalid) { // This file system has no such thing: just grow.
+            can_reserve_ = false;
+            return {};
+        }
+        if (status.code != Code::NoSpace)
+            return status;
+    }
+    return status;
+}
+
+Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may_use_reserve) {
+    if (failed_)
+        return failure(Code::ReadOnly,
+                       journal_name(header_.generation) + ": closed after a failed write");
+    if (Status space = ensure_space(batch.size_bytes(), reserve_bytes, may_use_reserve);
+        !space.ok())
+        return space;
+    const Bytes bytes = batch.seal(header_.salt, offset_);
+    if (Status written = file_->write(offset_, bytes); !written.ok()) {
+        // Some of the batch may stand in the file. Zeros in its place keep the journal usable
+        // after a full disk; where even that fails nothing may follow.
+        const std::vector<std::uint8_t> zeros(bytes.size(), 0);
+        if (written.code == Code::NoSpace) {
+            const std::uint64_t end = std::min(offset_ + bytes.size(), allocated_bytes_);
+            if (end <= offset_ || file_->write(offset_, Bytes(zeros).first(end - offset_)).ok())
+                return written;
+        }
+        failed_ = true;
+        written.code = Code::Io;
+        return written;
+    }
+    if (Status synced = file_->sync(); !synced.ok()) {
+        failed_ = true;
+        synced.code = Code::Io;
+        synced.message += " (whether the operation is stored is unknown)";
+        return synced;
+    }
+    offset_ += bytes.size();
+    allocated_bytes_ = std::max(allocated_bytes_, offset_);
+    return {};
+}
+
+} // namespace waybill

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// Appends batches to the newest journal and makes each durable.
+// Invariants: a batch is written only after the one before it is durable; a failed write never
+// moves the offset; after a failed sync nothing is written or synced ever again. A part of the
+// space is kept back from puts, so that removing works on a full disk.
+#pragma once
+
+#include "disk.h"
+#include "format.h"
+
+#include <cstdint>
+#include <memory>
+
+namespace waybill {
+
+class JournalWriter final {
+  public:
+    /// Makes journal.<header.generation>, durable in the directory too.
+    static Result<std::unique_ptr<JournalWriter>> start(Disk &disk, const FileHeader &header,
+                                                        std::uint64_t reserve_bytes);
+    /// Goes on with a journal that recovery has read up to `offset`.
+    JournalWriter(std::unique_ptr<File> file, const FileHeader &header, std::uint64_t offset,
+                  std::uint64_t allocated_bytes);
+
+    /// Writes and syncs. `reserve_bytes` must stay free behind the batch, unless
+    /// `may_use_reserve`. NoSpace: nothing has changed. Io: what reached the disk is unknown, and
+    /// this journal takes nothing more.
+    Status append(Batch &batch, std::uint64_t reserve_bytes, bool may_use_reserve);
+
+    const FileHeader &header() const { return header_; }
+    std::uint64_t offset() const { return offset_; }
+    bool failed() const { return failed_; }
+
+  private:
+    Status ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes, bool may_use_reserve);
+
+    std::unique_ptr<File> file_;
+    FileHeader header_;
+    std::uint64_t offset_;
+    std::uint64_t allocated_bytes_;
+    bool failed_ = false;
+    bool can_reserve_ = true;
+};
+
+} // namespace waybill

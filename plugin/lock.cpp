@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "lock.h"
+
+#include "forked.h"
+#include "recovery.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <string>
+#include <string_view>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace waybill {
+
+/// The holder's line stands behind the mark that recovery writes.
+static constexpr off_t holder_offset = 128;
+static constexpr std::size_t holder_bytes = 128;
+
+static struct flock whole_file(short type) {
+    struct flock lock {};
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    return lock;
+}
+
+static std::string read_holder(int fd) {
+    char text[holder_bytes + 1] = {};
+    if (::pread(fd, text, holder_bytes, holder_offset) <= 0)
+        return "a process that has not written its name yet";
+    const std::string_view line(text);
+    return std::string(line.substr(0, line.find('\n')));
+}
+
+static void write_holder(int fd) {
+    char program[64] = {};
+    const int comm = ::open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    if (comm >= 0) {
+        const ssize_t got = ::read(comm, program, sizeof program - 1);
+        if (got > 0)
+            program[std::strcspn(program, "\n")] = '\0';
+        ::close(comm);
+    }
+    char line[holder_bytes];
+    std::memset(line, '\n', sizeof line);
+    const int length =
+        std::snprintf(line, sizeof line, "process %ld, %s", static_cast<long>(::getpid()), program);
+    if (length > 0 && static_cast<std::size_t>(length) < sizeof line)
+        line[length] = '\n';
+    // For people only: a full disk must not keep a store from opening.
+    [[maybe_unused]] const ssize_t put = ::pwrite(fd, line, sizeof line, holder_offset);
+}
+
+static Status check_empty(int directory_fd) {
+    const int fd = ::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (!directory) {
+        const int cause = errno;
+        if (fd >= 0)
+            ::close(fd);
+        return system_failure(cause, "directory: list");
+    }
+    Status status;
+    while (const dirent *entry = ::readdir(directory)) {
+        const std::string_view name = entry->d_name;
+        if (name == "." || name == ".." || name == "lost+found")
+            continue;
+        status =
+            failure(Code::NotStore, "the directory holds '" + std::string(name) + "' but no LOCK");
+        break;
+    }
+    ::closedir(directory);
+    return status;
+}
+
+Status check_is_store(int directory_fd) {
+    struct stat found;
+    if (::fstatat(directory_fd, lock_name, &found, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? failure(Code::NotStore, "the directory has no LOCK")
+                               : system_failure(errno, "LOCK: stat");
+    return S_ISREG(found.st_mode) ? Status{} : failure(Code::Symlink, "LOCK: is not a plain file");
+}
+
+Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
+    constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = ::openat(directory_fd, lock_name, flags);
+    if (fd < 0 && errno == ENOENT) {
+        if (Status empty = check_empty(directory_fd); !empty.ok())
+            return empty;
+        fd = ::openat(directory_fd, lock_name, flags | O_CREAT, 0600);
+        if (fd >= 0)
+            (void)::fchmod(fd, 0600);
+    }
+    if (fd < 0 && (errno == EISDIR || errno == ENXIO))
+        return failure(Code::Symlink, "LOCK: is not a plain file");
+    if (fd < 0)
+        return system_failure(errno, "LOCK: open");
+    struct stat locked, named;
+    if (::fstat(fd, &locked) != 0 || !S_ISREG(locked.st_mode)) {
+        ::close(fd);
+        return failure(Code::Symlink, "LOCK: is not a plain file");
+    }
+    struct flock lock = whole_file(F_WRLCK);
+    if (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        const int cause = errno;
+        Status status = cause == EAGAIN || cause == EACCES
+                            ? Status{Code::Locked, cause, -1, {}, "held by " + read_holder(fd)}
+                            : system_failure(cause, "LOCK: lock");
+        ::close(fd);
+        return status;
+    }
+    if (::fstatat(directory_fd, lock_name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        named.st_ino != locked.st_ino || named.st_dev != locked.st_dev) {
+        ::close(fd);
+        return failure(Code::Locked, "LOCK was replaced while it was being taken");
+    }
+    write_holder(fd);
+    forked::watch(fd);
+    return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
+}
+
+DirectoryLock::~DirectoryLock() {
+    struct flock lock = whole_file(F_UNLCK);
+    (void)::fcntl(fd_, F_OFD_SETLK, &lock);
+    forked::unwatch(fd_);
+    ::close(fd_);
+}
+
+} // namespace waybill

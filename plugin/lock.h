@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// The store's exclusive lock: an open-file-description lock on LOCK, since a classic one would
+// vanish as soon as anybody in the process closed any descriptor of that file.
+// Invariants: LOCK is never removed (two holders would be possible); after locking, the file that
+// the name leads to is the one that is locked; the holder's process id and program stand in it.
+#pragma once
+
+#include "status.h"
+
+#include <memory>
+
+namespace waybill {
+
+class DirectoryLock final {
+  public:
+    /// Expected: Locked, naming the holder; NotStore if the directory holds other things.
+    static Result<std::unique_ptr<DirectoryLock>> take(int directory_fd);
+    /// Unlocks by itself: a forked child may still have the descriptor.
+    ~DirectoryLock();
+    DirectoryLock(const DirectoryLock &) = delete;
+    DirectoryLock &operator=(const DirectoryLock &) = delete;
+
+  private:
+    explicit DirectoryLock(int fd) : fd_(fd) {}
+
+    int fd_;
+};
+
+/// Whether the directory holds a store, for those that take no lock.
+Status check_is_store(int directory_fd);
+
+} // namespace waybill

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "log_reader.h"
+
+#include "limits.h"
+
+#include <algorithm>
+
+namespace waybill {
+
+namespace {
+
+/// A window that moves over the file, so that reading takes few calls and no second copy of it.
+class Window final {
+  public:
+    Window(File &file, std::uint64_t size) : file_(file), size_(size) {}
+
+    std::uint64_t file_bytes() const { return size_; }
+
+    /// The bytes [offset, offset + length), fewer at the end of the file.
+    Result<Bytes> at(std::uint64_t offset, std::size_t length) {
+        if (offset >= size_)
+            return Bytes();
+        length = static_cast<std::size_t>(std::min<std::uint64_t>(length, size_ - offset));
+        if (offset < start_ || offset + length > start_ + held_.size()) {
+            const std::size_t wanted = static_cast<std::size_t>(
+                std::min<std::uint64_t>(std::max(length, window_bytes), size_ - offset));
+            held_.resize(wanted);
+            start_ = offset;
+            Result<std::size_t> got = file_.read(offset, held_);
+            if (!got.ok()) {
+                held_.clear();
+                return got.status();
+            }
+            held_.resize(*got);
+        }
+        return Bytes(held_).subspan(offset - start_,
+                                    std::min(length, held_.size() - (offset - start_)));
+    }
+
+  private:
+    static constexpr std::size_t window_bytes = 1u << 20;
+
+    File &file_;
+    std::uint64_t size_;
+    std::uint64_t start_ = 0;
+    std::vector<std::uint8_t> held_;
+};
+
+class LogScan final {
+  public:
+    LogScan(File &file, std::uint64_t size, std::uint64_t salt, LogReceiver &receiver)
+        : window_(file, size), salt_(salt), receiver_(receiver) {}
+
+    Status run(LogEnd &end);
+
+  private:
+    enum class Found { Batch, BadBody, Nothing };
+
+    Result<Found> batch_at(std::uint64_t offset, BatchHeader *header);
+    Result<std::uint64_t> next_batch(std::uint64_t from);
+    Status deliver(std::uint64_t offset, const BatchHeader &header);
+    Status salvage(std::uint64_t from, std::uint64_t to);
+    Status measure_tail(LogEnd &end);
+
+    Window window_;
+    std::uint64_t salt_;
+    LogReceiver &receiver_;
+};
+
+/// Whether a whole batch stands at `offset`, or one whose body fails its checksum or is cut short.
+Result<LogScan::Found> LogScan::batch_at(std::uint64_t offset, BatchHeader *header) {
+    Result<Bytes> head = window_.at(offset, sizeof *header);
+    if (!head.ok())
+        return head.status();
+    if (head->size() < sizeof *header)
+        return Found::Nothing;
+    std::memcpy(header, head->data(), sizeof *header);
+    if (!batch_header_is_whole(*header, salt_, offset))
+        return Found::Nothing;
+    if (header->body_bytes > window_.file_bytes() - offset - sizeof *header)
+        return Found::BadBody;
+    Result<Bytes> body = window_.at(offset + sizeof *header, header->body_bytes);
+    if (!body.ok())
+        return body.status();
+    if (body->size() != header->body_bytes ||
+        checksum(*body, salt_ ^ offset) != header->body_checksum)
+        return Found::BadBody;
+    return Found::Batch;
+}
+
+/// Where the next batch with a whole head starts at or behind `from`, or the end of the file.
+Result<std::uint64_t> LogScan::next_batch(std::uint64_t from) {
+    constexpr std::size_t stride = 1u << 16;
+    for (std::uint64_t offset = padded(from); offset < window_.file_bytes(); offset += stride) {
+        Result<Bytes> bytes = window_.at(offset, stride + sizeof(BatchHeader));
+        if (!bytes.ok())
+            return bytes.status();
+        for (std::size_t i = 0; i < stride && i + sizeof(BatchHeader) <= bytes->size(); i += 8) {
+            std::uint32_t magic;
+            std::memcpy(&magic, bytes->data() + i, sizeof magic);
+            if (magic != batch_magic)
+                continue;
+            BatchHeader header;
+            std::memcpy(&header, bytes->data() + i, sizeof header);
+            if (batch_header_is_whole(header, salt_, offset + i))
+                return offset + i;
+        }
+    }
+    return window_.file_bytes();
+}
+
+/// A whole batch: its one checksum stands for all frames, so none is checked by itself.
+Status LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
+    const std::size_t size = header.body_bytes;
+    Result<Bytes> body = window_.at(offset + sizeof header, size);
+    if (!body.ok())
+        return body.status();
+    std::uint8_t *memory = receiver_.batch_memory(size);
+    std::memcpy(memory, body->data(), size);
+    std::size_t at = 0;
+    while (at + sizeof(Frame) <= size) {
+        auto *frame = reinterpret_cast<Frame *>(memory + at);
+        const std::size_t length = frame_bytes(frame->payload_bytes);
+        if (frame->magic != frame_magic || length > size - at)
+            break; // Cannot be: the checksum holds. But never trust a length with memory.
+        receiver_.frame(*frame, offset + sizeof header + at);
+        at += length;
+    }
+    receiver_.batch_end(header.first_revision, header.last_revision);
+    return {};
+}
+
+/// Delivers what can be read between two offsets, frame by frame.
+Status LogScan::salvage(std::uint64_t from, std::uint64_t to) {
+    Result<Bytes> read = window_.at(from, to - from);
+    if (!read.ok())
+        return read.status();
+    const std::size_t size = read->size();
+    std::uint8_t *memory = receiver_.batch_memory(std::max<std::size_t>(size, 1));
+    std::memcpy(memory, read->data(), size);
+    const auto head_at = [&](std::size_t at) {
+        return size - at >= sizeof(Frame) &&
+               frame_header_is_whole(*reinterpret_cast<Frame *>(memory + at), salt_, from + at) &&
+               frame_bytes(reinterpret_cast<Frame *>(memory + at)->payload_bytes) <= size - at;
+    };
+    std::uint64_t first = 0, last = 0;
+    std::size_t at = 0;
+    while (at < size) {
+        if (head_at(at)) {
+            auto *frame = reinterpret_cast<Frame *>(memory + at);
+            first = first == 0 ? frame->revision : first;
+            last = frame->revision;
+            if (checksum(frame->payload_span(), salt_) == frame->payload_checksum)
+                receiver_.frame(*frame, from + at);
+            else
+                receiver_.damaged_frame(*frame, frame->payload_span(), from + at);
+            at += frame_bytes(frame->payload_bytes);
+            continue;
+        }
+        std::size_t next = at + 8;
+        while (next < size && !head_at(next))
+            next += 8;
+        next = std::min(next, size);
+        receiver_.damaged_bytes(from + at, Bytes(memory + at, next - at));
+        at = next;
+    }
+    receiver_.batch_end(first, last);
+    return {};
+}
+
+Status LogScan::measure_tail(LogEnd &end) {
+    constexpr std::size_t stride = 1u << 16;
+    for (std::uint64_t offset = end.end_offset; offset < window_.file_bytes(); offset += stride) {
+        Result<Bytes> bytes = window_.at(offset, stride + sizeof(Frame));
+        if (!bytes.ok())
+            return bytes.status();
+        const std::size_t here = std::min(stride, bytes->size());
+        for (std::size_t i = 0; i < here; i += 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, bytes->data() + i, std::min<std::size_t>(8, here - i));
+            if (word == 0)
+                continue;
+            end.tail_bytes = std::min(offset + i + 8, window_.file_bytes()) - end.end_offset;
+            if (static_cast<std::uint32_t>(word) != frame_magic ||
+                i + sizeof(Frame) > bytes->size())
+                continue;
+            Frame frame;
+            std::memcpy(&frame, bytes->data() + i, sizeof frame);
+            end.tail_whole_frames += frame_header_is_whole(frame, salt_, offset + i);
+        }
+    }
+    return {};
+}
+
+Status LogScan::run(LogEnd &end) {
+    std::uint64_t offset = end.end_offset;
+    while (offset < window_.file_bytes()) {
+        BatchHeader header;
+        Result<Found> found = batch_at(offset, &header);
+        if (!found.ok())
+            return found.status();
+        if (*found == Found::Batch) {
+            if (Status status = deliver(offset, header); !status.ok())
+                return status;
+            end.last_batch_offset = offset;
+            offset += sizeof header + header.body_bytes;
+            end.end_offset = offset;
+            continue;
+        }
+        Result<std::uint64_t> next = next_batch(offset + 8);
+        if (!next.ok())
+            return next.status();
+        if (*next >= window_.file_bytes())
+            break; // Nothing follows: the tail.
+        if (*found == Found::Nothing)
+            receiver_.damaged_batch(offset, *next - offset);
+        // A batch whose head is bad still has its frames at the usual place.
+        if (*next - offset > sizeof header)
+            if (Status status = salvage(offset + sizeof header, *next); !status.ok())
+                return status;
+        offset = *next;
+        end.end_offset = offset;
+    }
+    return measure_tail(end);
+}
+
+} // namespace
+
+Result<LogEnd> read_log(File &file, std::uint64_t salt, LogReceiver &receiver) {
+    Result<std::uint64_t> size = file.size();
+    if (!size.ok())
+        return size.status();
+    if (*size > limits::file_bytes_max)
+        return failure(Code::Limit, "a store file of " + std::to_string(*size) +
+                                        " bytes, at most " +
+                                        std::to_string(limits::file_bytes_max) + " are read");
+    LogEnd end;
+    LogScan scan(file, *size, salt, receiver);
+    if (Status status = scan.run(end); !status.ok())
+        return status;
+    return end;
+}
+
+} // namespace waybill

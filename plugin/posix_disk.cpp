@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "posix_disk.h"
+
+#include "forked.h"
+
+#include <QtCore/QSaveFile>
+
+#include <cerrno>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace waybill {
+
+static const char *const damaged_directory = "damaged";
+
+/// A failed sync is final, but a sync that a signal interrupted has not failed.
+static int sync_fd(int fd, int (*call)(int)) {
+    int result;
+    do
+        result = call(fd);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
+namespace {
+
+class PosixFile final : public File {
+  public:
+    PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)) { forked::watch(fd_); }
+    ~PosixFile() override {
+        forked::unwatch(fd_);
+        ::close(fd_);
+    }
+
+    Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out) override {
+        std::size_t done = 0;
+        while (done < out.size()) {
+            const ssize_t got = ::pread(fd_, out.data() + done, out.size() - done,
+                                        static_cast<off_t>(offset + done));
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got < 0)
+                return system_failure(errno,
+                                      name_ + ": read at byte " + std::to_string(offset + done));
+            if (got == 0)
+                break;
+            done += static_cast<std::size_t>(got);
+        }
+        return done;
+    }
+
+    Status write(std::uint64_t offset, Bytes bytes) override {
+        std::size_t done = 0;
+        while (done < bytes.size()) {
+            const ssize_t put = ::pwrite(fd_, bytes.data() + done, bytes.size() - done,
+                                         static_cast<off_t>(offset + done));
+            if (put < 0 && errno == EINTR)
+                continue;
+            if (put <= 0)
+                return system_failure(put < 0 ? errno : EIO,
+                                      name_ + ": write at byte " + std::to_string(offset + done));
+            done += static_cast<std::size_t>(put);
+        }
+        return {};
+    }
+
+    Status sync() override {
+        if (sync_fd(fd_, ::fdatasync) != 0)
+            return system_failure(errno, name_ + ": sync");
+        return {};
+    }
+
+    Status allocate(std::uint64_t offset, std::uint64_t length) override {
+        int result;
+        do
+            result = ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(length));
+        while (result != 0 && errno == EINTR);
+        if (result == 0)
+            return {};
+        if (errno == EOPNOTSUPP || errno == ENOSYS)
+            return {Code::Invalid, errno, -1, {}, name_ + ": space cannot be reserved here"};
+        return system_failure(errno, name_ + ": reserve " + std::to_string(length) + " bytes");
+    }
+
+    Result<std::uint64_t> size() override {
+        struct stat found;
+        if (::fstat(fd_, &found) != 0)
+            return system_failure(errno, name_ + ": stat");
+        return static_cast<std::uint64_t>(found.st_size);
+    }
+
+    Result<FileIdentity> identity() override {
+        struct stat found;
+        if (::fstat(fd_, &found) != 0)
+            return system_failure(errno, name_ + ": stat");
+        return FileIdentity{found.st_dev, found.st_ino};
+    }
+
+  private:
+    int fd_;
+    std::string name_;
+};
+
+/// QSaveFile reports neither a failed sync nor a failed flush within its commit, and syncs no
+/// directory: so everything is flushed and synced here, checked, before commit is called.
+class SavedReplacement final : public Replacement {
+  public:
+    SavedReplacement(const QString &path, std::string name) : file_(path), name_(std::move(name)) {}
+    ~SavedReplacement() override {
+        if (file_.isOpen()) {
+            file_.cancelWriting();
+            file_.commit();
+        }
+    }
+
+    Status begin() {
+        if (!file_.open(QIODevice::WriteOnly | QIODevice::Unbuffered))
+            return system_failure(errno ? errno : EIO, name_ + ": begin to replace");
+        // QSaveFile made the file with the umask's permissions.
+        if (::fchmod(file_.handle(), 0600) != 0)
+            return system_failure(errno, name_ + ": set permissions");
+        return {};
+    }
+
+    Status write(Bytes bytes) override {
+        errno = 0;
+        const auto wanted = static_cast<qint64>(bytes.size());
+        if (file_.write(reinterpret_cast<const char *>(bytes.data()), wanted) != wanted ||
+            file_.error() != QFileDevice::NoError)
+            return system_failure(errno ? errno : EIO, name_ + ": write");
+        return {};
+    }
+
+    Status sync() override {
+        errno = 0;
+        if (!file_.flush())
+            return system_failure(errno ? errno : EIO, name_ + ": flush");
+        if (sync_fd(file_.handle(), ::fsync) != 0)
+            return system_failure(errno, name_ + ": sync");
+        return {};
+    }
+
+    Status commit() override {
+        errno = 0;
+        if (!file_.commit())
+            return system_failure(errno ? errno : EIO, name_ + ": rename");
+        return {};
+    }
+
+    Result<FileIdentity> identity() override {
+        struct stat found;
+        if (::fstat(file_.handle(), &found) != 0)
+            return system_failure(errno, name_ + ": stat");
+        return FileIdentity{found.st_dev, found.st_ino};
+    }
+
+  private:
+    QSaveFile file_;
+    std::string name_;
+};
+
+} // namespace
+
+/// Makes `path` and what is missing above it, each 0700 and each durable in its parent.
+static Status make_directories(const std::string &path) {
+    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+        const std::string part = path.substr(0, slash);
+        if (::mkdir(part.c_str(), 0700) == 0) {
+            if (::chmod(part.c_str(), 0700) != 0)
+                return system_failure(errno, part + ": set permissions");
+            const std::size_t last = part.rfind('/');
+            const std::string parent = last == 0 ? "/" : part.substr(0, last);
+            const int fd = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (fd < 0 || sync_fd(fd, ::fsync) != 0) {
+                const int cause = errno;
+                if (fd >= 0)
+                    ::close(fd);
+                return system_failure(cause, parent + ": sync");
+            }
+            ::close(fd);
+        } else if (errno != EEXIST && errno != EISDIR) {
+            return system_failure(errno, part + ": make directory");
+        }
+        if (slash == std::string::npos)
+            return {};
+    }
+}
+
+Result<std::unique_ptr<PosixDisk>> PosixDisk::open(const std::string &root, bool create) {
+    int fd = ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT && create) {
+        if (Status made = make_directories(root); !made.ok())
+            return made;
+        fd = ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (fd < 0 && errno == ENOTDIR)
+        return Status{Code::NotStore, ENOTDIR, -1, {}, root + ": not a directory"};
+    if (fd < 0)
+        return system_failure(errno, root + ": open directory");
+    forked::watch(fd);
+    return std::unique_ptr<PosixDisk>(new PosixDisk(fd));
+}
+
+PosixDisk::~PosixDisk() {
+    forked::unwatch(directory_fd_);
+    ::close(directory_fd_);
+}
+
+Result<std::vector<std::string>> PosixDisk::list() {
+    const int fd = ::openat(directory_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return system_failure(errno, "directory: open");
+    DIR *directory = ::fdopendir(fd);
+    if (!directory) {
+        const int cause = errno;
+        ::close(fd);
+        return system_failure(cause, "directory: open");
+    }
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent *entry = ::readdir(directory)) {
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != "..")
+            names.emplace_back(name);
+    }
+    const int cause = errno;
+    ::closedir(directory);
+    if (cause != 0)
+        return system_failure(cause, "directory: list");
+    return names;
+}
+
+Result<std::unique_ptr<File>> PosixDisk::open(const std::string &name, OpenMode mode) {
+    // O_NONBLOCK: a FIFO planted under the name must not hang the host.
+    int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
+    if (mode == OpenMode::Create)
+        flags |= O_CREAT | O_EXCL;
+    const int fd = ::openat(directory_fd_, name.c_str(), flags, 0600);
+    if (fd < 0 && (errno == EISDIR || errno == ENXIO))
+        return Status{Code::Symlink, errno, -1, {}, name + ": is not a plain file"};
+    if (fd < 0)
+        return system_failure(errno, name + ": open");
+    struct stat found;
+    if (::fstat(fd, &found) != 0 || !S_ISREG(found.st_mode)) {
+        ::close(fd);
+        return failure(Code::Symlink, name + ": is not a plain file");
+    }
+    if (mode == OpenMode::Create && ::fchmod(fd, 0600) != 0) {
+        const int cause = errno;
+        ::close(fd);
+        return system_failure(cause, name + ": set permissions");
+    }
+    return std::unique_ptr<File>(new PosixFile(fd, name));
+}
+
+Result<std::unique_ptr<Replacement>> PosixDisk::begin_replace(const std::string &name) {
+    struct stat found;
+    if (::fstatat(directory_fd_, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISREG(found.st_mode))
+        return failure(Code::Symlink, name + ": is not a plain file");
+    // Through the descriptor: the directory may have been renamed or replaced since it was opened.
+    const QString path =
+        QStringLiteral("/proc/self/fd/%1/%2").arg(directory_fd_).arg(QString::fromStdString(name));
+    auto replacement = std::make_unique<SavedReplacement>(path, name);
+    if (Status begun = replacement->begin(); !begun.ok())
+        return begun;
+    return std::unique_ptr<Replacement>(std::move(replacement));
+}
+
+Result<FileIdentity> PosixDisk::identity(const std::string &name) {
+    struct stat found;
+    if (::fstatat(directory_fd_, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0)
+        return system_failure(errno, name + ": stat");
+    return FileIdentity{found.st_dev, found.st_ino};
+}
+
+Status PosixDisk::unlink(const std::string &name) {
+    if (::unlinkat(directory_fd_, name.c_str(), 0) != 0)
+        return system_failure(errno, name + ": remove");
+    return {};
+}
+
+Status PosixDisk::keep_damaged(const std::string &name, const std::string &kept_name) {
+    if (::mkdirat(directory_fd_, damaged_directory, 0700) != 0 && errno != EEXIST)
+        return system_failure(errno, "damaged: make directory");
+    const int fd =
+        ::openat(directory_fd_, damaged_directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return system_failure(errno, "damaged: open directory");
+    int result = ::linkat(directory_fd_, name.c_str(), fd, kept_name.c_str(), 0);
+    if (result != 0 && errno == EEXIST)
+        result = 0; // Kept by a recovery that was interrupted.
+    if (result == 0)
+        result = sync_fd(fd, ::fsync);
+    const int cause = errno;
+    ::close(fd);
+    if (result != 0)
+        return system_failure(cause, "damaged/" + kept_name + ": keep");
+    return sync_directory();
+}
+
+Status PosixDisk::sync_directory() {
+    if (sync_fd(directory_fd_, ::fsync) != 0)
+        return system_failure(errno, "directory: sync");
+    return {};
+}
+
+} // namespace waybill

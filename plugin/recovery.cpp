@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "recovery.h"
+
+#include "limits.h"
+#include "replay.h"
+#include "snapshot.h"
+
+#include <algorithm>
+
+namespace waybill {
+
+std::uint64_t reserve_bytes(const Index &index) {
+    // A prune names each image once more, without the heads; bounded by the same sum.
+    return 2 * index.removal_bytes() + sizeof(BatchHeader) + 2 * sizeof(Frame) + 256;
+}
+
+namespace {
+
+constexpr std::string_view lock_mark = "waybill store ";
+constexpr std::size_t lock_mark_bytes = 64;
+
+class Recovery final {
+  public:
+    Recovery(Disk &disk, const RecoveryOptions &options, Index &index)
+        : disk_(disk), options_(options), index_(index) {}
+
+    Result<Recovered> run();
+
+  private:
+    struct OpenLog {
+        std::unique_ptr<File> file;
+        FileHeader header{};
+        bool copy_damaged = false;
+        bool header_lost = false;
+        bool blank = false; ///< nothing but zeros behind the header block
+    };
+
+    Status look_around();
+    Status read_mark();
+    Status write_mark();
+    Status initialise();
+    Result<bool> holds_nothing();
+    Result<OpenLog> open_log(const std::string &name, FileKind kind);
+    Status read_snapshot();
+    Status read_journals();
+    Status read_journal(std::uint64_t generation, bool newest);
+    Status check_mode(ReferenceMode found);
+    Status make_newest_durable();
+    Status write_anew();
+    void add_damage(std::string file, std::string what, bool loses = true);
+    void take_damage(Replay &replay, const std::string &file);
+    void lose_everything_before();
+
+    Disk &disk_;
+    const RecoveryOptions &options_;
+    Index &index_;
+    Recovered out_;
+    std::vector<std::uint64_t> journals_; ///< generations, ascending
+    bool has_snapshot_ = false;
+    bool snapshot_read_ = false;
+    std::optional<StoreId> marked_;
+    std::uint64_t base_generation_ = 0;
+    std::uint64_t oldest_kept_ = 0;
+    bool write_anew_ = false;
+    OpenLog newest_;
+    LogEnd newest_end_;
+};
+
+void Recovery::add_damage(std::string file, std::string what, bool loses) {
+    out_.damage.push_back({file, 0, 0, std::move(what), loses, {}});
+    out_.degraded = out_.degraded || loses;
+    if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
+        out_.damaged_files.push_back(std::move(file));
+    write_anew_ = true;
+}
+
+void Recovery::take_damage(Replay &replay, const std::string &file) {
+    const bool any = !replay.damage().empty();
+    for (Damage &damage : replay.damage()) {
+        out_.degraded = out_.degraded || damage.loses;
+        out_.damage.push_back(std::move(damage));
+    }
+    if (replay.loss_accepted())
+        out_.degraded = false;
+    if (any) {
+        write_anew_ = true;
+        if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
+            out_.damaged_files.push_back(file);
+    }
+}
+
+/// Whatever is in memory may have been changed by records that are gone.
+void Recovery::lose_everything_before() {
+    Replay(index_, "", FileKind::Journal, 0)
+        .mark_all(frame_flag_uncertain | frame_flag_resurrected);
+}
+
+Status Recovery::look_around() {
+    Result<std::vector<std::string>> names = disk_.list();
+    if (!names.ok())
+        return names.status();
+    for (const std::string &name : *names) {
+        std::uint64_t generation = 0;
+        if (name == snapshot_name)
+            has_snapshot_ = true;
+        else if (parse_journal_name(name, &generation))
+            journals_.push_back(generation);
+        else if (!options_.read_only && name.starts_with(std::string(snapshot_name) + "."))
+            (void)disk_.unlink(name); // Left by a kill inside QSaveFile's commit.
+    }
+    std::ranges::sort(journals_);
+    return read_mark();
+}
+
+Status Recovery::read_mark() {
+    Result<std::unique_ptr<File>> file = disk_.open(lock_name, OpenMode::Read);
+    if (!file.ok())
+        return file.status();
+    std::uint8_t bytes[lock_mark_bytes] = {};
+    Result<std::size_t> got = (*file)->read(0, bytes);
+    if (!got.ok())
+        return got.status();
+    const std::string_view text(reinterpret_cast<const char *>(bytes), *got);
+    if (!text.starts_with(lock_mark))
+        return {};
+    StoreId id;
+    for (std::size_t i = 0; i < id.size(); ++i) {
+        const std::size_t at = lock_mark.size() + 2 * i;
+        const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+        id[i] = static_cast<std::uint8_t>(digit(text[at]) << 4 | digit(text[at + 1]));
+    }
+    marked_ = id;
+    return {};
+}
+
+Status Recovery::write_mark() {
+    Result<std::unique_ptr<File>> file = disk_.open(lock_name, OpenMode::Write);
+    if (!file.ok())
+        return file.status();
+    std::string text = std::string(lock_mark) + hex(out_.store_id) + "\n";
+    text.resize(lock_mark_bytes, '\n');
+    const Bytes bytes(reinterpret_cast<const std::uint8_t *>(text.data()), text.size());
+    if (Status written = (*file)->write(0, bytes); !written.ok())
+        return written;
+    if (Status synced = (*file)->sync(); !synced.ok())
+        return synced;
+    return disk_.sync_directory();
+}
+
+/// Whether the files are what an initialisation that never finished has left.
+Result<bool> Recovery::holds_nothing() {
+    if (marked_ || has_snapshot_)
+        return false;
+    for (const std::uint64_t generation : journals_) {
+        Result<OpenLog> log = open_log(journal_name(generation), FileKind::Journal);
+        if (!log.ok())
+            return log.status();
+        if (!log->blank)
+            return false;
+    }
+    return true;
+}
+
+Status Recovery::initialise() {
+    for (const std::uint64_t generation : journals_)
+        if (Status gone = disk_.unlink(journal_name(generation)); !gone.ok())
+            return gone;
+    out_.created = true;
+    out_.store_id = random_store_id();
+    out_.mode = options_.references.value_or(ReferenceMode::Canonical);
+    // The journal first: a snapshot always finds its own. The mark last: it says that both are.
+    FileHeader header{};
+    header.flags = static_cast<std::uint32_t>(out_.mode) << header_mode_shift;
+    header.store_id = out_.store_id;
+    header.generation = out_.generation = 1;
+    header.salt = random_u64();
+    Result<std::unique_ptr<JournalWriter>> journal =
+        JournalWriter::start(disk_, header, reserve_bytes(index_));
+    if (!journal.ok())
+        return journal.status();
+    out_.journal = std::move(*journal);
+    header.salt = random_u64();
+    std::uint64_t written = 0;
+    if (Status status = write_snapshot(disk_, header, {}, &written); !status.ok())
+        return status;
+    return write_mark();
+}
+
+Result<Recovery::OpenLog> Recovery::open_log(const std::string &name, FileKind kind) {
+    Result<std::unique_ptr<File>> file =
+        disk_.open(name, options_.read_only ? OpenMode::Read : OpenMode::Write);
+    if (!file.ok())
+        return file.status();
+    OpenLog log;
+    log.file = std::move(*file);
+    std::vector<std::uint8_t> block(header_block_bytes);
+    Result<std::size_t> got = log.file->read(0, block);
+    if (!got.ok())
+        return got.status();
+    block.resize(*got);
+    Result<FileHeader> header = decode_header(kind, block, name, &log.copy_damaged);
+    if (header.ok()) {
+        log.header = *header;
+        return log;
+    }
+    if (header.status().code != Code::Corrupt)
+        return header.status();
+    log.header_lost = true;
+    log.blank = true;
+    std::vector<std::uint8_t> rest(1u << 16);
+    for (std::uint64_t offset = header_block_bytes; log.blank; offset += rest.size()) {
+        Result<std::size_t> more = log.file->read(offset, rest);
+        if (!more.ok())
+            return more.status();
+        log.blank = std::all_of(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(*more),
+                                [](std::uint8_t byte) { return byte == 0; });
+        if (*more < rest.size())
+            break;
+    }
+    return log;
+}
+
+Status Recovery::check_mode(ReferenceMode found) {
+    static constexpr const char *names[] = {"canonical", "opaque", "mesos", "unknown"};
+    if (options_.references && *options_.references != found)
+        return {Code::Mode, 0, -1, "config.references",
+                std::string("the store was created for ") + names[static_cast<int>(found)] +
+                    " references, not " + names[static_cast<int>(*options_.references)]};
+    out_.mode = found;
+    return {};
+}
+
+Status Recovery::read_snapshot() {
+    if (!has_snapshot_)
+        return {};
+    Result<OpenLog> log = open_log(snapshot_name, FileKind::Snapshot);
+    if (!log.ok())
+        return log.status();
+    if (log->header_lost) {
+        add_damage(snapshot_name, "neither copy of the header was whole");
+        return {};
+    }
+    if (marked_ && log->header.store_id != *marked_) {
+        add_damage(snapshot_name, "belongs to another store");
+        return {};
+    }
+    if (Status mode = check_mode(log->header.mode()); !mode.ok())
+        return mode;
+    if (log->copy_damaged)
+        add_damage(snapshot_name, "one copy of the header was damaged", false);
+    out_.store_id = log->header.store_id;
+    out_.revision = log->header.first_revision;
+    out_.degraded = out_.degraded || (log->header.flags & header_flag_degraded) != 0;
+    base_generation_ = log->header.generation;
+    snapshot_read_ = true;
+    Replay replay(index_, snapshot_name, FileKind::Snapshot, out_.revision);
+    Result<LogEnd> end = read_log(*log->file, log->header.salt, replay);
+    if (!end.ok())
+        return end.status();
+    if (!replay.ended() || end->tail_bytes > 0)
+        replay.add_damage(end->end_offset, end->tail_bytes, "the end is missing or damaged");
+    take_damage(replay, snapshot_name);
+    return {};
+}
+
+Status Recovery::read_journal(std::uint64_t generation, bool newest) {
+    const std::string name = journal_name(generation);
+    Result<OpenLog> log = open_log(name, FileKind::Journal);
+    if (!log.ok())
+        return log.status();
+    if (log->header_lost && log->blank && newest && newest_.file) {
+        // Its creation was cut; the one before it is still the newest.
+        return options_.read_only ? Status{} : disk_.unlink(name);
+    }
+    if (log->header_lost) {
+        add_damage(name, "neither copy of the header was whole");
+        lose_everything_before();
+        return {};
+    }
+    if (log->header.store_id != out_.store_id) {
+        add_damage(name, "belongs to another store");
+        lose_everything_before();
+        return {};
+    }
+    if (log->copy_damaged)
+        add_damage(name, "one copy of the header was damaged", false);
+    if (log->header.first_revision != out_.revision) {
+        add_damage(name, "starts at revision " + std::to_string(log->header.first_revision) +
+                             " where " + std::to_string(out_.revision) + " was reached");
+        lose_everything_before();
+        out_.revision = std::max(out_.revision, log->header.first_revision);
+    }
+    Replay replay(index_, name, FileKind::Journal, out_.revision);
+    Result<LogEnd> end = read_log(*log->file, log->header.salt, replay);
+    if (!end.ok())
+        return end.status();
+    if (end->tail_bytes > 0 && !newest) {
+        replay.add_damage(end->end_offset, end->tail_bytes, "the end is damaged");
+        replay.mark_all(frame_flag_uncertain | frame_flag_resurrected);
+    }
+    out_.revision = replay.revision();
+    take_damage(replay, name);
+    out_.generation = generation;
+    newest_ = std::move(*log);
+    newest_end_ = *end;
+    return {};
+}
+
+Status Recovery::read_journals() {
+    if (!snapshot_read_ && !journals_.empty()) {
+        // Without its snapshot the store is what the journals say. The first one of all starts
+        // from nothing, so then nothing is lost.
+        Result<OpenLog> first = open_log(journal_name(journals_.front()), FileKind::Journal);
+        if (!first.ok())
+            return first.status();
+        if (first->header_lost)
+            return failure(Code::Corrupt, "neither the snapshot nor " +
+                                              journal_name(journals_.front()) +
+                                              " has a readable header");
+        if (Status mode = check_mode(first->header.mode()); !mode.ok())
+            return mode;
+        out_.store_id = marked_.value_or(first->header.store_id);
+        out_.revision = first->header.first_revision;
+        base_generation_ = journals_.front();
+        if (out_.damage.empty())
+            add_damage(snapshot_name, "is missing", out_.revision != 0);
+    }
+    std::uint64_t expected = base_generation_;
+    for (const std::uint64_t generation : journals_) {
+        if (generation < base_generation_)
+            continue; // Replaced by the snapshot; its removal was cut.
+        if (generation != expected) {
+            add_damage(journal_name(expected), "is missing");
+            lose_everything_before();
+        }
+        if (Status read = read_journal(generation, generation == journals_.back()); !read.ok())
+            return read;
+        expected = generation + 1;
+    }
+    if (expected == base_generation_) {
+        add_damage(journal_name(expected), "is missing");
+        lose_everything_before();
+    }
+    if (newest_.file && newest_end_.tail_bytes > 0) {
+        out_.dropped_tail_bytes = options_.read_only ? 0 : newest_end_.tail_bytes;
+        out_.possibly_acknowledged = options_.read_only ? 0 : newest_end_.tail_whole_frames;
+    }
+    return {};
+}
+
+/// A writer that was killed may have left bytes that only the page cache has, and whose sync may
+/// even have failed: they are written once more before anybody sees them.
+Status Recovery::make_newest_durable() {
+    File &file = *newest_.file;
+    if (newest_end_.last_batch_offset != 0) {
+        std::vector<std::uint8_t> batch(newest_end_.end_offset - newest_end_.last_batch_offset);
+        Result<std::size_t> got = file.read(newest_end_.last_batch_offset, batch);
+        if (!got.ok())
+            return got.status();
+        batch.resize(*got);
+        if (Status status = file.write(newest_end_.last_batch_offset, batch); !status.ok())
+            return status;
+    }
+    const std::vector<std::uint8_t> zeros(std::min<std::uint64_t>(newest_end_.tail_bytes, 1 << 20));
+    for (std::uint64_t done = 0; done < newest_end_.tail_bytes; done += zeros.size()) {
+        const std::uint64_t left = newest_end_.tail_bytes - done;
+        const Bytes piece = Bytes(zeros).first(std::min<std::uint64_t>(zeros.size(), left));
+        if (Status status = file.write(newest_end_.end_offset + done, piece); !status.ok())
+            return status;
+    }
+    if (Status status = file.sync(); !status.ok())
+        return status;
+    Result<std::uint64_t> size = file.size();
+    if (!size.ok())
+        return size.status();
+    out_.journal = std::make_unique<JournalWriter>(std::move(newest_.file), newest_.header,
+                                                   newest_end_.end_offset, *size);
+    return disk_.sync_directory();
+}
+
+/// Puts a sound snapshot and journal in the place of what is damaged, which is kept aside first.
+Status Recovery::write_anew() {
+    for (const std::string &file : out_.damaged_files) {
+        Status kept = keep_damaged_file(disk_, file);
+        if (!kept.ok() && kept.code != Code::NotFound)
+            return kept;
+    }
+    FileHeader header{};
+    header.flags = static_cast<std::uint32_t>(out_.mode) << header_mode_shift |
+                   (out_.degraded ? header_flag_degraded : 0);
+    header.store_id = out_.store_id;
+    header.generation = 1 + std::max(base_generation_, journals_.empty() ? 0 : journals_.back());
+    header.first_revision = out_.revision;
+    header.salt = random_u64();
+    Result<std::unique_ptr<JournalWriter>> journal =
+        JournalWriter::start(disk_, header, reserve_bytes(index_));
+    if (!journal.ok())
+        return journal.status();
+    header.salt = random_u64();
+    std::vector<const Frame *> frames;
+    index_.scan([&](const Frame &frame) { frames.push_back(&frame); });
+    std::uint64_t written = 0;
+    if (Status status = write_snapshot(disk_, header, frames, &written); !status.ok()) {
+        // The fresh journal would hide what the damaged ones say of the end.
+        journal->reset();
+        (void)disk_.unlink(journal_name(header.generation));
+        return status;
+    }
+    out_.journal = std::move(*journal);
+    out_.generation = header.generation;
+    std::vector<std::string> already_kept;
+    Status dropped = drop_older_journals(disk_, header.generation, already_kept);
+    out_.damaged_files.clear();
+    return dropped;
+}
+
+Result<Recovered> Recovery::run() {
+    if (Status status = look_around(); !status.ok())
+        return status;
+    Result<bool> nothing = holds_nothing();
+    if (!nothing.ok())
+        return nothing.status();
+    if (*nothing) {
+        if (options_.read_only)
+            return failure(Code::NotFound, "the store has not been initialised yet");
+        if (Status status = initialise(); !status.ok())
+            return status;
+        return std::move(out_);
+    }
+    if (!has_snapshot_ && journals_.empty())
+        return failure(Code::Corrupt, "LOCK says that a store was here, but neither a snapshot "
+                                      "nor a journal is left of it");
+    if (Status status = read_snapshot(); !status.ok())
+        return status;
+    if (!snapshot_read_ && journals_.empty())
+        return failure(Code::Corrupt, "snapshot: unreadable, and no journal is left");
+    if (Status status = read_journals(); !status.ok())
+        return status;
+    index_.reclaim();
+    if (options_.read_only)
+        return std::move(out_);
+    if (newest_.file)
+        if (Status status = make_newest_durable(); !status.ok())
+            return status;
+    if (write_anew_ || !out_.journal) {
+        Status anew = write_anew();
+        if (!anew.ok() && !out_.journal)
+            return anew;
+        if (!anew.ok())
+            out_.not_mended = anew.message;
+    } else if (base_generation_ > 0 && journals_.front() < base_generation_) {
+        (void)drop_older_journals(disk_, base_generation_, {});
+    }
+    if (!marked_)
+        if (Status status = write_mark(); !status.ok())
+            return status;
+    return std::move(out_);
+}
+
+} // namespace
+
+Result<Recovered> recover_store(Disk &disk, const RecoveryOptions &options, Index &index) {
+    return Recovery(disk, options, index).run();
+}
+
+} // namespace waybill

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "replay.h"
+
+#include "image_generated.h"
+
+namespace waybill {
+
+static std::string name_in(const record::Image &image) {
+    return image.name_space()->str() + " " + image.reference()->str();
+}
+
+std::uint8_t *Replay::batch_memory(std::size_t size_bytes) {
+    block_frames_ = 0;
+    return index_.add_block(size_bytes, &block_);
+}
+
+void Replay::add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses) {
+    damage_.push_back({file_, offset, bytes, std::move(what), loses, {}});
+    if (loses)
+        accepted_ = false;
+}
+
+void Replay::mark_all(std::uint16_t flags) {
+    index_.for_each_frame([&](Frame &frame) { index_.set_flags(frame, flags, 0); });
+}
+
+void Replay::apply_removal(const Frame &frame, std::uint64_t offset) {
+    const record::Removal *removal = verified_removal(frame.payload_span());
+    if (!removal) {
+        damaged_frame(frame, frame.payload_span(), offset);
+        return;
+    }
+    for (const record::Key *key : *removal->images())
+        index_.erase({key->name_space()->c_str(), key->name_space()->size()},
+                     {key->reference()->c_str(), key->reference()->size()});
+}
+
+void Replay::frame(Frame &frame, std::uint64_t offset) {
+    switch (frame.frame_kind()) {
+    case FrameKind::Put:
+        if (!verified_image(frame.payload_span()) ||
+            frame.key_hash != key_hash(namespace_of(frame), reference_of(frame))) {
+            damaged_frame(frame, frame.payload_span(), offset);
+            return;
+        }
+        frame.block = block_;
+        frame.flags &= frame_flags_stored;
+        ++block_frames_;
+        index_.put(&frame);
+        return;
+    case FrameKind::Remove:
+    case FrameKind::Prune:
+        apply_removal(frame, offset);
+        return;
+    case FrameKind::AcceptLoss:
+        accepted_ = true;
+        index_.for_each_frame(
+            [&](Frame &marked) { index_.set_flags(marked, 0, frame_flags_stored); });
+        return;
+    case FrameKind::End:
+        ended_ = true;
+        return;
+    }
+    damaged_frame(frame, frame.payload_span(), offset);
+}
+
+void Replay::damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) {
+    const std::uint64_t bytes = frame_bytes(head.payload_bytes);
+    switch (head.frame_kind()) {
+    case FrameKind::Put: {
+        add_damage(offset, bytes,
+                   "put record of revision " + std::to_string(head.revision) +
+                       ": checksum mismatch");
+        if (const record::Image *image = verified_image(payload))
+            damage_.back().lost_names.push_back(name_in(*image));
+        if (Frame *older = index_.find_hash(head.key_hash))
+            index_.set_flags(*older, frame_flag_uncertain, 0);
+        return;
+    }
+    case FrameKind::Remove:
+    case FrameKind::Prune:
+        add_damage(offset, bytes,
+                   std::string(head.frame_kind() == FrameKind::Remove ? "remove" : "prune") +
+                       " record of revision " + std::to_string(head.revision) +
+                       ": checksum mismatch");
+        if (head.frame_kind() == FrameKind::Prune)
+            mark_all(frame_flag_resurrected);
+        else if (Frame *older = index_.find_hash(head.key_hash))
+            index_.set_flags(*older, frame_flag_resurrected, 0);
+        return;
+    case FrameKind::AcceptLoss:
+    case FrameKind::End:
+        add_damage(offset, bytes, "record without content: checksum mismatch", false);
+        return;
+    }
+    add_damage(offset, bytes, "record of unknown kind " + std::to_string(head.kind));
+    mark_all(frame_flag_uncertain | frame_flag_resurrected);
+}
+
+void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
+    add_damage(offset, remains.size(), "record whose head does not hold");
+    const record::Image *image =
+        remains.size() > sizeof(Frame) ? verified_image(remains.subspan(sizeof(Frame))) : nullptr;
+    if (!image) {
+        if (kind_ == FileKind::Journal)
+            mark_all(frame_flag_uncertain | frame_flag_resurrected);
+        return;
+    }
+    damage_.back().lost_names.push_back(name_in(*image));
+    if (Frame *older = index_.find({image->name_space()->c_str(), image->name_space()->size()},
+                                   {image->reference()->c_str(), image->reference()->size()}))
+        index_.set_flags(*older, frame_flag_uncertain, 0);
+}
+
+void Replay::damaged_batch(std::uint64_t offset, std::uint64_t bytes) {
+    // Its records are looked at one by one, and what is lost of them is reported then.
+    add_damage(offset, bytes, "head of a batch: checksum mismatch", false);
+}
+
+void Replay::batch_end(std::uint64_t first_revision, std::uint64_t last_revision) {
+    index_.seal_block(block_, block_frames_);
+    index_.reclaim();
+    if (kind_ == FileKind::Snapshot || first_revision == 0)
+        return;
+    if (first_revision > revision_ + 1) {
+        add_damage(0, 0,
+                   "revisions " + std::to_string(revision_ + 1) + " to " +
+                       std::to_string(first_revision - 1) + " are missing");
+        mark_all(frame_flag_uncertain | frame_flag_resurrected);
+    }
+    revision_ = std::max(revision_, last_revision);
+}
+
+} // namespace waybill

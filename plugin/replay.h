@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// Applies what log_reader finds to the index: records as they are, and for each damaged one the
+// marks that keep the older state from passing for truth.
+// Invariants: a damaged put makes its name uncertain; a damaged remove or prune marks what it may
+// have left alive; when not even the name can be read, every image older than the damage is marked.
+#pragma once
+
+#include "index.h"
+#include "log_reader.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace waybill {
+
+class Replay final : public LogReceiver {
+  public:
+    Replay(Index &index, std::string file, FileKind kind, std::uint64_t revision)
+        : index_(index), file_(std::move(file)), kind_(kind), revision_(revision) {}
+
+    std::uint8_t *batch_memory(std::size_t size_bytes) override;
+    void frame(Frame &frame, std::uint64_t offset) override;
+    void damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) override;
+    void damaged_bytes(std::uint64_t offset, Bytes remains) override;
+    void damaged_batch(std::uint64_t offset, std::uint64_t bytes) override;
+    void batch_end(std::uint64_t first_revision, std::uint64_t last_revision) override;
+
+    std::vector<Damage> &damage() { return damage_; }
+    std::uint64_t revision() const { return revision_; }
+    bool ended() const { return ended_; }            ///< a snapshot's last frame was there
+    bool loss_accepted() const { return accepted_; } ///< and no damage came after it
+
+    void add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses = true);
+    void mark_all(std::uint16_t flags);
+
+  private:
+    void apply_removal(const Frame &frame, std::uint64_t offset);
+
+    Index &index_;
+    std::string file_;
+    FileKind kind_;
+    std::uint64_t revision_;
+    std::uint32_t block_ = 0;
+    std::uint32_t block_frames_ = 0;
+    bool ended_ = false;
+    bool accepted_ = false;
+    std::vector<Damage> damage_;
+};
+
+} // namespace waybill

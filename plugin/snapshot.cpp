@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "snapshot.h"
+
+#include "limits.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace waybill {
+
+namespace {
+
+/// Collects frames into batches and writes each where it belongs.
+class SnapshotBatches final {
+  public:
+    SnapshotBatches(Replacement &file, std::uint64_t salt) : file_(file), salt_(salt) {}
+
+    Status add(const Frame &frame) {
+        Frame head = frame;
+        // The layer check of another thread may be changing the flags.
+        head.flags =
+            std::atomic_ref(const_cast<Frame &>(frame).flags).load(std::memory_order_relaxed);
+        batch_.add(head, frame.payload_span());
+        return batch_.size_bytes() < limits::snapshot_sync_bytes ? Status{} : flush();
+    }
+
+    Status finish(std::uint64_t frame_count, std::uint64_t revision) {
+        Frame end{};
+        end.kind = static_cast<std::uint16_t>(FrameKind::End);
+        end.key_hash = frame_count;
+        end.revision = revision;
+        batch_.add(end, {});
+        return flush();
+    }
+
+    std::uint64_t offset() const { return offset_; }
+
+  private:
+    Status flush() {
+        const Bytes bytes = batch_.seal(salt_, offset_);
+        if (Status written = file_.write(bytes); !written.ok())
+            return written;
+        if (Status synced = file_.sync(); !synced.ok())
+            return synced;
+        offset_ += bytes.size();
+        batch_.clear();
+        return {};
+    }
+
+    Replacement &file_;
+    std::uint64_t salt_;
+    std::uint64_t offset_ = header_block_bytes;
+    Batch batch_;
+};
+
+} // namespace
+
+Status write_snapshot(Disk &disk, const FileHeader &header,
+                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written) {
+    Result<std::unique_ptr<Replacement>> begun = disk.begin_replace(snapshot_name);
+    if (!begun.ok())
+        return begun.status();
+    Replacement &file = **begun;
+    if (Status status = file.write(encode_header(FileKind::Snapshot, header)); !status.ok())
+        return status;
+    SnapshotBatches batches(file, header.salt);
+    for (const Frame *frame : frames)
+        if (Status status = batches.add(*frame); !status.ok())
+            return status;
+    if (Status status = batches.finish(frames.size(), header.first_revision); !status.ok())
+        return status;
+    Result<FileIdentity> written = file.identity();
+    if (!written.ok())
+        return written.status();
+    if (Status status = file.commit(); !status.ok())
+        return status;
+    if (Status status = disk.sync_directory(); !status.ok())
+        return status;
+    Result<FileIdentity> named = disk.identity(snapshot_name);
+    if (!named.ok())
+        return named.status();
+    if (*named != *written)
+        return failure(Code::Io, "snapshot: the name leads to another file than was written");
+    *bytes_written = batches.offset();
+    return {};
+}
+
+Status keep_damaged_file(Disk &disk, const std::string &name) {
+    Result<FileIdentity> identity = disk.identity(name);
+    if (!identity.ok())
+        return identity.status();
+    return disk.keep_damaged(name, name + "-" + std::to_string(identity->inode));
+}
+
+Status drop_older_journals(Disk &disk, std::uint64_t generation,
+                           const std::vector<std::string> &damaged) {
+    Result<std::vector<std::string>> names = disk.list();
+    if (!names.ok())
+        return names.status();
+    bool removed = false;
+    for (const std::string &name : *names) {
+        std::uint64_t found = 0;
+        if (!parse_journal_name(name, &found) || found >= generation)
+            continue;
+        if (std::ranges::find(damaged, name) != damaged.end())
+            if (Status kept = keep_damaged_file(disk, name); !kept.ok())
+                return kept;
+        if (Status gone = disk.unlink(name); !gone.ok())
+            return gone;
+        removed = true;
+    }
+    return removed ? disk.sync_directory() : Status{};
+}
+
+} // namespace waybill
