@@ -96,6 +96,8 @@ Status get_image(waybill_store *store, const char *name_space, const char *refer
         return invalid("reference", "NULL");
     if (!image)
         return invalid("image", "NULL");
+    if (Status checked = check_namespace(name_space); !checked.ok())
+        return checked;
     Result<FramePtr> found = store->store->get(view(name_space), reference, cached != 0);
     if (!found.ok())
         return found.status();
@@ -111,8 +113,11 @@ std::int32_t get(waybill_store *store, const char *name_space, const char *refer
 std::int32_t remove(waybill_store *store, const char *name_space, const char *reference,
                     waybill_future **future, waybill_error *error) {
     return start(store, future, error, [&](Store &s) -> Result<OperationPtr> {
-        return reference ? s.remove(view(name_space), reference)
-                         : Result<OperationPtr>(invalid("reference", "NULL"));
+        if (!reference)
+            return invalid("reference", "NULL");
+        if (Status checked = check_namespace(name_space); !checked.ok())
+            return checked;
+        return s.remove(view(name_space), reference);
     });
 }
 
@@ -120,6 +125,8 @@ Result<OperationPtr> prune_store(Store &store, const char *name_space, const cha
                                  std::uint32_t keep_count) {
     if (keep_count > 0 && !keep)
         return invalid("keep", "NULL");
+    if (Status checked = check_namespace(name_space); !checked.ok())
+        return checked;
     std::vector<std::string_view> names;
     names.reserve(keep_count);
     for (std::uint32_t i = 0; i < keep_count; ++i) {
@@ -142,6 +149,8 @@ std::int32_t import_oci(waybill_store *store, const char *name_space, const char
     return start(store, future, error, [&](Store &s) -> Result<OperationPtr> {
         if (!layout_dir)
             return invalid("layout_dir", "NULL");
+        if (Status checked = check_namespace(name_space); !checked.ok())
+            return checked;
         return s.import_oci(view(name_space), layout_dir, std::string(view(reference)));
     });
 }

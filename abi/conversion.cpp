@@ -112,7 +112,7 @@ Status check_struct(const void *structure, std::uint32_t size_bytes_min, const c
         return invalid(field, "NULL");
     std::uint32_t size = 0;
     std::memcpy(&size, structure, sizeof size);
-    if (size < size_bytes_min || size > 65536)
+    if (size < size_bytes_min || size > 65536 || size % alignof(std::uint64_t) != 0)
         return invalid(std::string(field) + ".struct_size", std::to_string(size) +
                                                                 " bytes, expected at least " +
                                                                 std::to_string(size_bytes_min));
@@ -211,6 +211,8 @@ static Status request_from(const waybill_image_spec &image, const std::string &a
                            PutRequest &out) {
     if (!image.reference)
         return invalid(at + "reference", "NULL");
+    if (image.name_space && !*image.name_space)
+        return invalid(at + "name_space", "empty");
     if (!image.target_digest)
         return invalid(at + "target_digest", "NULL");
     switch (image.condition) {
@@ -289,6 +291,10 @@ Result<Query> query_from(const waybill_query *query) {
         WAYBILL_IMAGE_INCOMPLETE | WAYBILL_IMAGE_UNCERTAIN | WAYBILL_IMAGE_RESURRECTED;
     if ((query->state_any & ~known) != 0)
         return invalid("query.state_any", "an unknown bit");
+    if (Status checked = check_namespace(query->name_space); !checked.ok())
+        return checked;
+    if (Result<std::string> checked = checked_namespace(view(query->name_space)); !checked.ok())
+        return checked.status();
     out.name_space = view(query->name_space);
     out.prefix = view(query->prefix);
     out.digest = view(query->digest);

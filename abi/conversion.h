@@ -8,7 +8,6 @@
 #include "plugin/store.h"
 #include "waybill/waybill.h"
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,14 +22,9 @@ std::int32_t report_text(Code code, const char *message, waybill_error *error) n
 /// What a structure of the host's is: its own size must cover our first version of it.
 Status check_struct(const void *structure, std::uint32_t size_bytes_min, const char *field);
 
-/// Copies a library structure into the host's, which may be older and so shorter.
-template <typename Struct> Status fill(Struct *out, Struct values, const char *field) {
-    if (Status checked = check_struct(out, sizeof(std::uint32_t) * 2, field); !checked.ok())
-        return checked;
-    const std::uint32_t size = out->struct_size;
-    std::memcpy(out, &values, std::min<std::size_t>(size, sizeof(Struct)));
-    out->struct_size = size;
-    return {};
+/// Absent means the default namespace; an empty one is a mistake.
+inline Status check_namespace(const char *name_space) {
+    return name_space && !*name_space ? invalid("name_space", "empty") : Status{};
 }
 
 inline std::string_view view(const char *text) { return text ? text : std::string_view(); }

@@ -62,6 +62,9 @@ void Committer::run() {
             std::unique_lock lock(mutex_);
             arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
             if (queue_.empty()) {
+                lock.unlock();
+                guard({}, [this] { close_journal(); });
+                lock.lock();
                 ended_ = true;
                 arrived_.notify_all();
                 return;
@@ -70,30 +73,37 @@ void Committer::run() {
         }
         std::vector<Submission> taken;
         std::size_t bytes = 0;
+        const auto flush = [&] {
+            if (!taken.empty())
+                commit_guarded(std::move(taken));
+            taken.clear();
+            bytes = 0;
+        };
         for (Submission &submission : arrivals) {
             if (!submission.operation->enter())
                 continue; // Withdrawn.
             const bool alone =
                 submission.verb == Verb::Prune || submission.verb == Verb::AcceptLoss;
-            if (!taken.empty() && (alone || bytes >= limits::batch_bytes_target)) {
-                commit(std::move(taken));
-                taken.clear();
-                bytes = 0;
-            }
+            if (alone || bytes >= limits::batch_bytes_target)
+                flush();
             bytes += bytes_of(submission);
-            if (submission.verb == Verb::Prune)
-                commit_prune(std::move(submission));
-            else if (submission.verb == Verb::AcceptLoss)
-                commit_accepted_loss(std::move(submission));
-            else
-                taken.push_back(std::move(submission));
+            taken.push_back(std::move(submission));
+            if (alone)
+                flush();
         }
-        if (!taken.empty())
-            commit(std::move(taken));
+        flush();
         arrivals.clear();
         index_.reclaim();
         rotate_if_needed();
     }
+}
+
+/// Only tells later damage from a torn end, so nobody waits for its success.
+void Committer::close_journal() {
+    if (batches_.load() == 0 || read_only_.load() || journal_->offset() == header_block_bytes)
+        return;
+    if (Status closed = append_close(*journal_, next_revision_ - 1); !closed.ok())
+        host_.log(Severity::Warning, "the journal was not marked as closed: " + closed.message);
 }
 
 // --- deciding ----------------------------------------------------------------------------------
@@ -132,7 +142,7 @@ static Status judge(const PutImage &image, const Key &key, bool present, std::ui
 Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
     std::vector<Key> keys;
     std::vector<State> states;
-    std::uint64_t added = 0;
+    std::int64_t added = 0;
     for (const PutImage &image : planned.submission.images) {
         keys.push_back(key_of(*image.frame));
         states.push_back(state_of(keys.back().name_space, keys.back().reference));
@@ -142,15 +152,17 @@ Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
             return status;
         added += !states.back().present;
     }
-    if (index_.image_count() + overlay_.size() + added > limits_.images_max)
+    if (static_cast<std::int64_t>(index_.image_count()) + batch_added_ + added >
+        static_cast<std::int64_t>(limits_.images_max))
         return over_limit("", "the store holds " + std::to_string(index_.image_count()) +
                                   " images, at most " + std::to_string(limits_.images_max) +
                                   " are allowed");
+    batch_added_ += added;
     const std::uint64_t revision = next_revision_++;
     for (std::size_t i = 0; i < keys.size(); ++i) {
         Frame &frame = *planned.submission.images[i].frame;
         frame.revision = revision;
-        set_created(frame, states[i].present ? states[i].created_ns : now_ns);
+        set_times(frame, states[i].present ? states[i].created_ns : now_ns, now_ns);
         batch_.add(frame, frame.payload_span());
         batch_removal_bytes_ += removal_bytes(frame);
         overlay_[{keys[i].name_space, keys[i].reference}] = {true, revision,
@@ -167,6 +179,7 @@ void Committer::plan_remove(Planned &planned) {
     planned.outcome->existed = state.present;
     if (!state.present)
         return;
+    batch_added_ -= 1;
     planned.outcome->revision = next_revision_;
     Frame head{};
     head.kind = static_cast<std::uint16_t>(FrameKind::Remove);
@@ -201,7 +214,7 @@ void Committer::became_read_only(const Status &cause) {
 }
 
 void Committer::publish(std::vector<Planned> &plans) {
-    const std::unique_lock lock(index_.publishing());
+    const auto lock = index_.publish();
     for (Planned &planned : plans) {
         if (!planned.outcome->status.ok())
             continue;
@@ -213,11 +226,55 @@ void Committer::publish(std::vector<Planned> &plans) {
     }
 }
 
+/// Runs one step of the writer. What is thrown (memory ran out) becomes the outcome of everything
+/// in hand; if the journal may have moved by then, memory and disk could differ, and nothing more
+/// is written.
+template <typename Step>
+void Committer::guard(const std::vector<OperationPtr> &in_hand, Step step) {
+    const std::uint64_t before = journal_->offset();
+    const std::uint64_t revision_before = next_revision_;
+    Status status;
+    try {
+        step();
+        return;
+    } catch (const std::bad_alloc &) {
+        status = failure(Code::NoMemory, "memory ran out");
+    } catch (const std::exception &error) {
+        status = failure(Code::Internal, error.what());
+    }
+    if (journal_->offset() != before) {
+        status.code = Code::Io;
+        status.message += " after the journal was written";
+        became_read_only(status);
+    } else if (!journal_->failed()) {
+        next_revision_ = revision_before;
+    }
+    for (const OperationPtr &operation : in_hand)
+        if (!operation->finished())
+            operation->fail(status);
+}
+
+void Committer::commit_guarded(std::vector<Submission> taken) {
+    std::vector<OperationPtr> in_hand;
+    for (const Submission &submission : taken)
+        in_hand.push_back(submission.operation);
+    guard(in_hand, [&] {
+        if (taken.front().verb == Verb::Prune)
+            commit_prune(std::move(taken.front()));
+        else if (taken.front().verb == Verb::AcceptLoss)
+            commit_accepted_loss(std::move(taken.front()));
+        else
+            commit(std::move(taken));
+    });
+}
+
 void Committer::commit(std::vector<Submission> taken) {
     const std::uint64_t first_revision = next_revision_;
+    // At commit, so that times grow as revisions do.
     const std::int64_t now_ns = host_.clock_ns();
     batch_.clear();
     batch_removal_bytes_ = 0;
+    batch_added_ = 0;
     overlay_.clear();
     std::vector<Planned> plans;
     plans.reserve(taken.size());
@@ -286,7 +343,7 @@ void Committer::commit_prune(Submission submission) {
         }
         outcome->revision = next_revision_++;
         transactions_.fetch_add(1, std::memory_order_relaxed);
-        const std::unique_lock lock(index_.publishing());
+        const auto lock = index_.publish();
         for (const Key &key : removed)
             index_.erase(key.name_space, key.reference);
     }
@@ -311,7 +368,7 @@ void Committer::commit_accepted_loss(Submission submission) {
         }
         outcome->revision = next_revision_++;
         degraded_.store(false);
-        const std::unique_lock lock(index_.publishing());
+        const auto lock = index_.publish();
         index_.for_each_frame(
             [&](Frame &frame) { index_.set_flags(frame, 0, frame_flags_stored); });
         // A snapshot takes the damage, which recovery would find again, out of the journals.
@@ -354,6 +411,7 @@ Status Committer::rotate() {
     if (!started.ok())
         return started.status();
     journal_ = std::move(*started);
+    rotation_retry_bytes_ = 0;
     generation_.store(header.generation, std::memory_order_relaxed);
     journal_bytes_.store(journal_->offset(), std::memory_order_relaxed);
 
@@ -366,11 +424,16 @@ Status Committer::rotate() {
     snapshot_under_way_.store(true);
     workers_.run_background([this, header, frames, reader]() mutable {
         std::uint64_t written = 0;
+        bool named = false;
         Status status;
         try {
-            status = write_snapshot(disk_, header, *frames, &written);
+            status = keep_damaged_files(disk_, recovered_.damaged_files);
             if (status.ok())
-                status = drop_older_journals(disk_, header.generation, recovered_.damaged_files);
+                status = write_snapshot(disk_, header, *frames, &written, &named);
+            if (status.ok())
+                status = drop_older_journals(disk_, header.generation);
+            if (status.ok())
+                recovered_.damaged_files.clear();
         } catch (const std::exception &error) {
             status = failure(Code::Internal, error.what());
         }

@@ -81,6 +81,8 @@ class Committer final {
         std::int64_t created_ns;
     };
 
+    template <typename Step> void guard(const std::vector<OperationPtr> &in_hand, Step step);
+    void commit_guarded(std::vector<Submission> taken);
     void commit(std::vector<Submission> taken);
     void commit_prune(Submission submission);
     void commit_accepted_loss(Submission submission);
@@ -91,6 +93,7 @@ class Committer final {
     void became_read_only(const Status &cause);
     void publish(std::vector<Planned> &plans);
     void rotate_if_needed();
+    void close_journal();
     Status rotate();
 
     Disk &disk_;
@@ -112,6 +115,7 @@ class Committer final {
     std::map<std::pair<std::string, std::string>, State> overlay_;
     Batch batch_;
     std::uint64_t batch_removal_bytes_ = 0;
+    std::int64_t batch_added_ = 0; ///< names that the batch adds, less those that it removes
     bool rotation_wanted_ = false;
     std::uint64_t rotation_retry_bytes_ = 0;
 

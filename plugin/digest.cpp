@@ -6,6 +6,7 @@
 #include "digest.h"
 
 #include "limits.h"
+#include "reference.h"
 
 #include <algorithm>
 #include <array>
@@ -102,6 +103,9 @@ Status check_path_component(std::string_view text) {
         if (text[at] == '/' || is_control(text[at]))
             return invalid({}, "the layer id had a \"/\" or a control character",
                            static_cast<std::int64_t>(at));
+    std::int64_t position = 0;
+    if (!is_utf8(text, &position))
+        return invalid({}, "the layer id was not UTF-8", position);
     return {};
 }
 

@@ -64,12 +64,9 @@ Result<FileHeader> decode_header(FileKind kind, Bytes block, const std::string &
 }
 
 bool frame_header_is_whole(const Frame &frame, std::uint64_t salt, std::uint64_t offset) {
-    if (frame.magic != frame_magic)
-        return false;
-    Frame plain = frame;
-    plain.block = 0;
-    return frame.header_checksum ==
-           XXH3_64bits_withSeed(&plain, offsetof(Frame, header_checksum), salt ^ offset);
+    return frame.magic == frame_magic && frame.block == 0 &&
+           frame.header_checksum ==
+               XXH3_64bits_withSeed(&frame, offsetof(Frame, header_checksum), salt ^ offset);
 }
 
 bool batch_header_is_whole(const BatchHeader &header, std::uint64_t salt, std::uint64_t offset) {

@@ -3,9 +3,9 @@
 //
 // The bytes of journal and snapshot, as FORMAT.md explains them. Both are a header block followed
 // by batches of frames, so that one reader and one set of checksums serve both.
-// Invariants: every checksum is XXH3 seeded with the file's random salt (and the offset, for
-// headers), so bytes copied from elsewhere or planted in a label never pass for ours. All numbers
-// are little-endian; frames start at multiples of 8.
+// Invariants: behind the header block every checksum is XXH3 seeded with the file's random salt
+// (and, but for payloads, the offset), so bytes copied from elsewhere or planted in a label never
+// pass for ours. All numbers are little-endian; frames start at multiples of 8.
 #pragma once
 
 #include "reference.h"
@@ -72,6 +72,7 @@ enum class FrameKind : std::uint16_t {
     Prune = 3,      ///< payload: record::Removal of all that went
     AcceptLoss = 4, ///< no payload
     End = 5,        ///< last frame of a snapshot; key_hash counts its records
+    Close = 6,      ///< no payload: all before it was durable when it was written
 };
 
 inline constexpr std::uint16_t frame_flag_uncertain = 1u;

@@ -37,7 +37,7 @@ void Index::clear() {
 Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
                               std::string_view reference) {
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-        Slot &slot = table.slots[i];
+        Slot &slot = table.entries[i];
         const Frame *frame = slot.frame.load(std::memory_order_acquire);
         if (!frame)
             return nullptr;
@@ -74,10 +74,10 @@ Frame *Index::find(std::string_view name_space, std::string_view reference) cons
 Frame *Index::find_hash(std::uint64_t hash) const {
     const Table *table = table_.load();
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        Frame *frame = table->slots[i].frame.load();
+        Frame *frame = table->entries[i].frame.load();
         if (!frame)
             return nullptr;
-        if (is_frame(frame) && table->slots[i].hash.load() == hash)
+        if (is_frame(frame) && table->entries[i].hash.load() == hash)
             return frame;
     }
 }
@@ -124,14 +124,14 @@ void Index::grow_if_needed() {
         size *= 2;
     auto *grown = new Table(size);
     for (std::size_t i = 0; i <= table->mask; ++i) {
-        Frame *frame = table->slots[i].frame.load(std::memory_order_relaxed);
+        Frame *frame = table->entries[i].frame.load(std::memory_order_relaxed);
         if (!is_frame(frame))
             continue;
         std::size_t to = frame->key_hash & grown->mask;
-        while (grown->slots[to].frame.load(std::memory_order_relaxed))
+        while (grown->entries[to].frame.load(std::memory_order_relaxed))
             to = (to + 1) & grown->mask;
-        grown->slots[to].hash.store(frame->key_hash, std::memory_order_relaxed);
-        grown->slots[to].frame.store(frame, std::memory_order_relaxed);
+        grown->entries[to].hash.store(frame->key_hash, std::memory_order_relaxed);
+        grown->entries[to].frame.store(frame, std::memory_order_relaxed);
     }
     used_slots_ = image_count();
     table_.store(grown, std::memory_order_release);
@@ -152,12 +152,12 @@ void Index::put(Frame *frame) {
     grow_if_needed();
     Table *table = table_.load();
     std::size_t i = frame->key_hash & table->mask;
-    while (table->slots[i].frame.load(std::memory_order_relaxed))
+    while (table->entries[i].frame.load(std::memory_order_relaxed))
         i = (i + 1) & table->mask;
     // Tombstones are not reused: a reader that pauses between a slot's hash and its frame would
     // otherwise have to tell a stranger from its own. Growing sweeps them.
-    table->slots[i].hash.store(frame->key_hash, std::memory_order_relaxed);
-    table->slots[i].frame.store(frame, std::memory_order_release);
+    table->entries[i].hash.store(frame->key_hash, std::memory_order_relaxed);
+    table->entries[i].frame.store(frame, std::memory_order_release);
     ++used_slots_;
     account(*frame, true);
 }

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <vector>
 
@@ -37,7 +38,7 @@ class Index final {
     /// Calls `visit(const Frame &)` for every image, in no order, while nothing is published.
     /// The frames live until the call returns.
     template <typename Visit> void scan(Visit visit) const {
-        const std::shared_lock lock(publishing_);
+        const std::shared_lock lock = share();
         const Epoch::Reader reader(epoch_);
         for_each_frame([&](const Frame &frame) { visit(frame); });
     }
@@ -53,13 +54,16 @@ class Index final {
     // --- the writer ----------------------------------------------------------------------------
 
     /// Held around each transaction that is published.
-    std::shared_mutex &publishing() { return publishing_; }
+    std::unique_lock<std::shared_mutex> publish() {
+        const std::lock_guard in_turn(turn_);
+        return std::unique_lock(publishing_);
+    }
 
-    /// For a caller that holds `publishing` itself.
+    /// For the writer itself, or a caller that knows that there is none.
     template <typename Visit> void for_each_frame(Visit visit) const {
         const Table *table = table_.load(std::memory_order_acquire);
         for (std::size_t i = 0; i <= table->mask; ++i)
-            if (Frame *frame = table->slots[i].frame.load(std::memory_order_acquire);
+            if (Frame *frame = table->entries[i].frame.load(std::memory_order_acquire);
                 is_frame(frame))
                 visit(*frame);
     }
@@ -88,9 +92,9 @@ class Index final {
         std::atomic<Frame *> frame{nullptr};
     };
     struct Table {
-        explicit Table(std::size_t size) : mask(size - 1), slots(new Slot[size]) {}
+        explicit Table(std::size_t size) : mask(size - 1), entries(new Slot[size]) {}
         std::size_t mask;
-        std::unique_ptr<Slot[]> slots;
+        std::unique_ptr<Slot[]> entries;
     };
     struct Block {
         std::unique_ptr<std::uint8_t[]> bytes;
@@ -113,6 +117,13 @@ class Index final {
     void account(const Frame &frame, bool add);
 
     mutable Epoch epoch_;
+    std::shared_lock<std::shared_mutex> share() const {
+        const std::lock_guard in_turn(turn_);
+        return std::shared_lock(publishing_);
+    }
+
+    /// Scans that overlap without end would keep the writer out for ever: all queue here first.
+    mutable std::mutex turn_;
     mutable std::shared_mutex publishing_;
     std::atomic<Table *> table_;
     std::size_t used_slots_ = 0; ///< images and tombstones

@@ -65,15 +65,21 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
         return failure(Code::ReadOnly,
                        journal_name(header_.generation) + ": closed after a failed write");
     if (Status space = ensure_space(batch.size_bytes(), reserve_bytes, may_use_reserve);
-        !space.ok())
+        !space.ok()) {
+        failed_ = space.code != Code::NoSpace;
+        if (failed_)
+            space.code = Code::Io;
         return space;
+    }
     const Bytes bytes = batch.seal(header_.salt, offset_);
     if (Status written = file_->write(offset_, bytes); !written.ok()) {
         // Some of the batch may stand in the file. Zeros in its place keep the journal usable
         // after a full disk; where even that fails nothing may follow.
         const std::vector<std::uint8_t> zeros(bytes.size(), 0);
         if (written.code == Code::NoSpace) {
-            const std::uint64_t end = std::min(offset_ + bytes.size(), allocated_bytes_);
+            const Result<std::uint64_t> size = file_->size();
+            const std::uint64_t end =
+                size.ok() ? std::min(offset_ + bytes.size(), size.value()) : offset_ + bytes.size();
             if (end <= offset_ || file_->write(offset_, Bytes(zeros).first(end - offset_)).ok())
                 return written;
         }
@@ -90,6 +96,15 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     offset_ += bytes.size();
     allocated_bytes_ = std::max(allocated_bytes_, offset_);
     return {};
+}
+
+Status append_close(JournalWriter &journal, std::uint64_t revision) {
+    Batch batch;
+    Frame mark{};
+    mark.kind = static_cast<std::uint16_t>(FrameKind::Close);
+    mark.revision = revision;
+    batch.add(mark, {});
+    return journal.append(batch, 0, true);
 }
 
 } // namespace waybill

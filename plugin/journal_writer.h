@@ -44,4 +44,8 @@ class JournalWriter final {
     bool can_reserve_ = true;
 };
 
+/// Appends the mark that everything before it was durable. With it a damaged last record is told
+/// from one that was being written when the power went.
+Status append_close(JournalWriter &journal, std::uint64_t revision);
+
 } // namespace waybill

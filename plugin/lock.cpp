@@ -36,7 +36,7 @@ static std::string read_holder(int fd) {
     return std::string(line.substr(0, line.find('\n')));
 }
 
-static void write_holder(int fd) {
+void DirectoryLock::write_holder() {
     char program[64] = {};
     const int comm = ::open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
     if (comm >= 0) {
@@ -52,7 +52,7 @@ static void write_holder(int fd) {
     if (length > 0 && static_cast<std::size_t>(length) < sizeof line)
         line[length] = '\n';
     // For people only: a full disk must not keep a store from opening.
-    [[maybe_unused]] const ssize_t put = ::pwrite(fd, line, sizeof line, holder_offset);
+    [[maybe_unused]] const ssize_t put = ::pwrite(fd_, line, sizeof line, holder_offset);
 }
 
 static Status check_empty(int directory_fd) {
@@ -118,7 +118,6 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
         ::close(fd);
         return failure(Code::Locked, "LOCK was replaced while it was being taken");
     }
-    write_holder(fd);
     forked::watch(fd);
     return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
 }

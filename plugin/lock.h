@@ -17,6 +17,8 @@ class DirectoryLock final {
   public:
     /// Expected: Locked, naming the holder; NotStore if the directory holds other things.
     static Result<std::unique_ptr<DirectoryLock>> take(int directory_fd);
+    /// Writes this process's id and program into LOCK, for whoever finds it held.
+    void write_holder();
     /// Unlocks by itself: a forked child may still have the descriptor.
     ~DirectoryLock();
     DirectoryLock(const DirectoryLock &) = delete;

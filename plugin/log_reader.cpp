@@ -52,7 +52,7 @@ class LogScan final {
     LogScan(File &file, std::uint64_t size, std::uint64_t salt, LogReceiver &receiver)
         : window_(file, size), salt_(salt), receiver_(receiver) {}
 
-    Status run(LogEnd &end);
+    Status run(LogEnd &end, LogTail tail);
 
   private:
     enum class Found { Batch, BadBody, Nothing };
@@ -60,12 +60,15 @@ class LogScan final {
     Result<Found> batch_at(std::uint64_t offset, BatchHeader *header);
     Result<std::uint64_t> next_batch(std::uint64_t from);
     Status deliver(std::uint64_t offset, const BatchHeader &header);
-    Status salvage(std::uint64_t from, std::uint64_t to);
+    Status salvage_batch(std::uint64_t offset, std::uint64_t to, Found found,
+                         const BatchHeader &header);
+    Status salvage(std::uint64_t from, std::uint64_t to, std::uint64_t last_revision);
     Status measure_tail(LogEnd &end);
 
     Window window_;
     std::uint64_t salt_;
     LogReceiver &receiver_;
+    bool found_damage_ = false; ///< in the batch that is being salvaged
 };
 
 /// Whether a whole batch stands at `offset`, or one whose body fails its checksum or is cut short.
@@ -127,12 +130,12 @@ Status LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
         receiver_.frame(*frame, offset + sizeof header + at);
         at += length;
     }
-    receiver_.batch_end(header.first_revision, header.last_revision);
+    receiver_.batch_end(header.last_revision);
     return {};
 }
 
 /// Delivers what can be read between two offsets, frame by frame.
-Status LogScan::salvage(std::uint64_t from, std::uint64_t to) {
+Status LogScan::salvage(std::uint64_t from, std::uint64_t to, std::uint64_t last_revision) {
     Result<Bytes> read = window_.at(from, to - from);
     if (!read.ok())
         return read.status();
@@ -144,17 +147,16 @@ Status LogScan::salvage(std::uint64_t from, std::uint64_t to) {
                frame_header_is_whole(*reinterpret_cast<Frame *>(memory + at), salt_, from + at) &&
                frame_bytes(reinterpret_cast<Frame *>(memory + at)->payload_bytes) <= size - at;
     };
-    std::uint64_t first = 0, last = 0;
     std::size_t at = 0;
     while (at < size) {
         if (head_at(at)) {
             auto *frame = reinterpret_cast<Frame *>(memory + at);
-            first = first == 0 ? frame->revision : first;
-            last = frame->revision;
-            if (checksum(frame->payload_span(), salt_) == frame->payload_checksum)
+            if (checksum(frame->payload_span(), salt_) == frame->payload_checksum) {
                 receiver_.frame(*frame, from + at);
-            else
+            } else {
+                found_damage_ = true;
                 receiver_.damaged_frame(*frame, frame->payload_span(), from + at);
+            }
             at += frame_bytes(frame->payload_bytes);
             continue;
         }
@@ -162,10 +164,25 @@ Status LogScan::salvage(std::uint64_t from, std::uint64_t to) {
         while (next < size && !head_at(next))
             next += 8;
         next = std::min(next, size);
+        found_damage_ = true;
         receiver_.damaged_bytes(from + at, Bytes(memory + at, next - at));
         at = next;
     }
-    receiver_.batch_end(first, last);
+    receiver_.batch_end(last_revision);
+    return {};
+}
+
+Status LogScan::salvage_batch(std::uint64_t offset, std::uint64_t to, Found found,
+                              const BatchHeader &header) {
+    found_damage_ = false;
+    // A batch whose head is bad still has its frames at the usual place.
+    if (to - offset > sizeof header)
+        if (Status status = salvage(offset + sizeof header, to,
+                                    found == Found::BadBody ? header.last_revision : 0);
+            !status.ok())
+            return status;
+    if (found == Found::Nothing || !found_damage_)
+        receiver_.damaged_batch(offset, to - offset);
     return {};
 }
 
@@ -187,13 +204,14 @@ Status LogScan::measure_tail(LogEnd &end) {
                 continue;
             Frame frame;
             std::memcpy(&frame, bytes->data() + i, sizeof frame);
-            end.tail_whole_frames += frame_header_is_whole(frame, salt_, offset + i);
+            end.tail_whole_frames += frame.kind != static_cast<std::uint16_t>(FrameKind::Close) &&
+                                     frame_header_is_whole(frame, salt_, offset + i);
         }
     }
     return {};
 }
 
-Status LogScan::run(LogEnd &end) {
+Status LogScan::run(LogEnd &end, LogTail tail) {
     std::uint64_t offset = end.end_offset;
     while (offset < window_.file_bytes()) {
         BatchHeader header;
@@ -211,23 +229,25 @@ Status LogScan::run(LogEnd &end) {
         Result<std::uint64_t> next = next_batch(offset + 8);
         if (!next.ok())
             return next.status();
-        if (*next >= window_.file_bytes())
-            break; // Nothing follows: the tail.
-        if (*found == Found::Nothing)
-            receiver_.damaged_batch(offset, *next - offset);
-        // A batch whose head is bad still has its frames at the usual place.
-        if (*next - offset > sizeof header)
-            if (Status status = salvage(offset + sizeof header, *next); !status.ok())
+        if (*next >= window_.file_bytes()) { // Nothing follows: the tail.
+            if (Status status = measure_tail(end); !status.ok())
                 return status;
+            if (tail == LogTail::MayBeTorn || end.tail_bytes == 0)
+                return {};
+            *next = std::min(offset + padded(end.tail_bytes), window_.file_bytes());
+            end.tail_bytes = 0;
+        }
+        if (Status status = salvage_batch(offset, *next, *found, header); !status.ok())
+            return status;
         offset = *next;
         end.end_offset = offset;
     }
-    return measure_tail(end);
+    return {};
 }
 
 } // namespace
 
-Result<LogEnd> read_log(File &file, std::uint64_t salt, LogReceiver &receiver) {
+Result<LogEnd> read_log(File &file, std::uint64_t salt, LogTail tail, LogReceiver &receiver) {
     Result<std::uint64_t> size = file.size();
     if (!size.ok())
         return size.status();
@@ -237,7 +257,7 @@ Result<LogEnd> read_log(File &file, std::uint64_t salt, LogReceiver &receiver) {
                                         std::to_string(limits::file_bytes_max) + " are read");
     LogEnd end;
     LogScan scan(file, *size, salt, receiver);
-    if (Status status = scan.run(end); !status.ok())
+    if (Status status = scan.run(end, tail); !status.ok())
         return status;
     return end;
 }

@@ -37,10 +37,11 @@ class LogReceiver {
     virtual void damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) = 0;
     /// Bytes of which not even the head could be read; `payload` may hold a record's remains.
     virtual void damaged_bytes(std::uint64_t offset, Bytes remains) = 0;
-    /// A batch's head could not be read though others follow; its frames are delivered as found.
+    /// A batch whose head or body does not hold; its frames are delivered as found.
     virtual void damaged_batch(std::uint64_t offset, std::uint64_t bytes) = 0;
-    /// After the frames of each batch. The memory stays the receiver's.
-    virtual void batch_end(std::uint64_t first_revision, std::uint64_t last_revision) = 0;
+    /// After the frames of each batch; last_revision is 0 where its head did not hold. The memory
+    /// stays the receiver's.
+    virtual void batch_end(std::uint64_t last_revision) = 0;
 };
 
 struct LogEnd {
@@ -50,7 +51,11 @@ struct LogEnd {
     std::uint64_t tail_whole_frames = 0; ///< frames in the tail whose heads were whole
 };
 
-/// Reads from behind the header block to the end of the file.
-Result<LogEnd> read_log(File &file, std::uint64_t salt, LogReceiver &receiver);
+/// Whether the end may have been cut while it was being written: only that of the newest journal.
+enum class LogTail { MayBeTorn, IsWhole };
+
+/// Reads from behind the header block to the end of the file. A torn tail is only measured; bytes
+/// at the end of a file that was whole once are salvaged like any others.
+Result<LogEnd> read_log(File &file, std::uint64_t salt, LogTail tail, LogReceiver &receiver);
 
 } // namespace waybill

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
 //
-// The thread that calls the host back, so that no host can hold up the committer.
+// The thread on which the host hears of finished operations, so that what it does then holds up
+// neither the committer nor other operations.
 #pragma once
 
 #include <condition_variable>

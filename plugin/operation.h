@@ -72,8 +72,13 @@ class Operation final {
             subscribers.swap(subscribers_);
         }
         ended_.notify_all();
-        for (const auto &subscriber : subscribers)
-            subscriber();
+        for (const auto &subscriber : subscribers) {
+            try {
+                subscriber();
+            } catch (...) {
+                // One that has no memory to pass the news on must not keep it from the others.
+            }
+        }
     }
 
     void fail(Status status) {
@@ -88,7 +93,9 @@ class Operation final {
     bool wait(std::int64_t timeout_ms) {
         std::unique_lock lock(mutex_);
         const auto over = [this] { return finished(); };
-        if (timeout_ms < 0) {
+        // Beyond a century the clock's own arithmetic would overflow.
+        constexpr std::int64_t longest_ms = 100LL * 366 * 24 * 3600 * 1000;
+        if (timeout_ms < 0 || timeout_ms > longest_ms) {
             ended_.wait(lock, over);
             return true;
         }

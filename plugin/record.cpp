@@ -186,7 +186,7 @@ static Result<FramePtr> framed(Builder &builder, const Key &key, std::uint64_t r
 }
 
 Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
-                              std::uint64_t record_bytes_max, std::int64_t now_ns) {
+                              std::uint64_t record_bytes_max) {
     Result<std::string> name_space = checked_namespace(spec.name_space);
     if (!name_space.ok())
         return name_space.status();
@@ -252,18 +252,20 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
     // Present even while zero: the commit may fill it in, in place.
     builder.ForceDefaults(true);
     image.add_created_ns(spec.created_ns);
+    image.add_updated_ns(spec.updated_ns);
     builder.ForceDefaults(false);
-    image.add_updated_ns(spec.updated_ns != 0 ? spec.updated_ns : now_ns);
     image.add_last_used_ns(spec.last_used_ns);
     image.add_pinned(spec.pinned);
     builder.Finish(image.Finish());
     return framed(builder, {*name_space, *reference}, record_bytes_max);
 }
 
-void set_created(Frame &frame, std::int64_t created_ns) {
+void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns) {
     auto *image = flatbuffers::GetMutableRoot<record::Image>(frame.payload());
     if (image->created_ns() == 0)
         image->mutate_created_ns(created_ns);
+    if (image->updated_ns() == 0)
+        image->mutate_updated_ns(updated_ns);
 }
 
 std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys) {

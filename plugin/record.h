@@ -82,17 +82,18 @@ FramePtr allocate_frame(std::size_t payload_bytes);
 FramePtr copy_frame(const Frame &frame);
 
 /// Checks every field and encodes. The frame lacks what only the commit knows: revision, checksums
-/// and, where the host gave none, the time of creation (see set_created). Fails with Invalid or
+/// and, where the host gave none, the times (see set_times). Fails with Invalid or
 /// Limit and a field such as "layers[3].digest".
 Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
-                              std::uint64_t record_bytes_max, std::int64_t now_ns);
+                              std::uint64_t record_bytes_max);
 
-/// Sets the time of creation of a frame that encode_image made, if it has none.
-void set_created(Frame &frame, std::int64_t created_ns);
+/// Sets the times of creation and of update of a frame that encode_image made, where it has none.
+void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns);
 
 std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys);
 
-/// The record in `payload`, or null if the bytes are no record that encode_image could have made.
+/// The record in `payload`, or null if the bytes are no record that can be read safely: every
+/// offset, length and packed id is checked. What only a checksum can tell is not.
 const record::Image *verified_image(Bytes payload);
 const record::Removal *verified_removal(Bytes payload);
 

@@ -17,8 +17,19 @@ std::uint64_t reserve_bytes(const Index &index) {
 
 namespace {
 
+/// How far a journal went that cannot be read is unknown, and revisions are never used twice. No
+/// journal holds more transactions than this.
+constexpr std::uint64_t revisions_of_a_lost_journal = 1ull << 32;
+
+/// "waybill store <id> <checksum of the id>\n"
 constexpr std::string_view lock_mark = "waybill store ";
 constexpr std::size_t lock_mark_bytes = 64;
+
+std::string mark_of(const StoreId &id) {
+    const std::uint64_t sum = checksum(id, 0);
+    return std::string(lock_mark) + hex(id) + " " +
+           hex(Bytes(reinterpret_cast<const std::uint8_t *>(&sum), sizeof sum)) + "\n";
+}
 
 class Recovery final {
   public:
@@ -33,7 +44,6 @@ class Recovery final {
         FileHeader header{};
         bool copy_damaged = false;
         bool header_lost = false;
-        bool blank = false; ///< nothing but zeros behind the header block
     };
 
     Status look_around();
@@ -59,12 +69,15 @@ class Recovery final {
     std::vector<std::uint64_t> journals_; ///< generations, ascending
     bool has_snapshot_ = false;
     bool snapshot_read_ = false;
-    std::optional<StoreId> marked_;
+    bool initialised_ = false;      ///< LOCK has been marked
+    std::optional<StoreId> marked_; ///< with this id, if the mark is whole
     std::uint64_t base_generation_ = 0;
     std::uint64_t oldest_kept_ = 0;
     bool write_anew_ = false;
     OpenLog newest_;
     LogEnd newest_end_;
+    bool newest_is_closed_ = false;
+    bool lost_journal_ = false; ///< one whose end is unknown, and nothing newer says more
 };
 
 void Recovery::add_damage(std::string file, std::string what, bool loses) {
@@ -122,14 +135,15 @@ Status Recovery::read_mark() {
     if (!got.ok())
         return got.status();
     const std::string_view text(reinterpret_cast<const char *>(bytes), *got);
-    if (!text.starts_with(lock_mark))
-        return {};
-    StoreId id;
-    for (std::size_t i = 0; i < id.size(); ++i) {
-        const std::size_t at = lock_mark.size() + 2 * i;
+    initialised_ = got.value() > 0 && bytes[0] != 0;
+    StoreId id{};
+    const std::string_view digits = text.substr(std::min(text.size(), lock_mark.size()));
+    for (std::size_t i = 0; i < id.size() && 2 * i + 1 < digits.size(); ++i) {
         const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-        id[i] = static_cast<std::uint8_t>(digit(text[at]) << 4 | digit(text[at + 1]));
+        id[i] = static_cast<std::uint8_t>(digit(digits[2 * i]) << 4 | digit(digits[2 * i + 1]));
     }
+    if (text != mark_of(id))
+        return {};
     marked_ = id;
     return {};
 }
@@ -138,8 +152,7 @@ Status Recovery::write_mark() {
     Result<std::unique_ptr<File>> file = disk_.open(lock_name, OpenMode::Write);
     if (!file.ok())
         return file.status();
-    std::string text = std::string(lock_mark) + hex(out_.store_id) + "\n";
-    text.resize(lock_mark_bytes, '\n');
+    const std::string text = mark_of(out_.store_id);
     const Bytes bytes(reinterpret_cast<const std::uint8_t *>(text.data()), text.size());
     if (Status written = (*file)->write(0, bytes); !written.ok())
         return written;
@@ -148,16 +161,32 @@ Status Recovery::write_mark() {
     return disk_.sync_directory();
 }
 
+/// Whether nothing but zeros stands behind the header block.
+static Result<bool> is_blank(File &file) {
+    std::vector<std::uint8_t> piece(1u << 16);
+    for (std::uint64_t offset = header_block_bytes;; offset += piece.size()) {
+        Result<std::size_t> got = file.read(offset, piece);
+        if (!got.ok())
+            return got.status();
+        if (std::any_of(piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(*got),
+                        [](std::uint8_t byte) { return byte != 0; }))
+            return false;
+        if (*got < piece.size())
+            return true;
+    }
+}
+
 /// Whether the files are what an initialisation that never finished has left.
 Result<bool> Recovery::holds_nothing() {
-    if (marked_ || has_snapshot_)
+    if (initialised_ || has_snapshot_)
         return false;
     for (const std::uint64_t generation : journals_) {
         Result<OpenLog> log = open_log(journal_name(generation), FileKind::Journal);
         if (!log.ok())
             return log.status();
-        if (!log->blank)
-            return false;
+        Result<bool> blank = is_blank(*log->file);
+        if (!blank.ok() || !*blank)
+            return blank;
     }
     return true;
 }
@@ -182,7 +211,8 @@ Status Recovery::initialise() {
     out_.journal = std::move(*journal);
     header.salt = random_u64();
     std::uint64_t written = 0;
-    if (Status status = write_snapshot(disk_, header, {}, &written); !status.ok())
+    bool named = false;
+    if (Status status = write_snapshot(disk_, header, {}, &written, &named); !status.ok())
         return status;
     return write_mark();
 }
@@ -207,17 +237,6 @@ Result<Recovery::OpenLog> Recovery::open_log(const std::string &name, FileKind k
     if (header.status().code != Code::Corrupt)
         return header.status();
     log.header_lost = true;
-    log.blank = true;
-    std::vector<std::uint8_t> rest(1u << 16);
-    for (std::uint64_t offset = header_block_bytes; log.blank; offset += rest.size()) {
-        Result<std::size_t> more = log.file->read(offset, rest);
-        if (!more.ok())
-            return more.status();
-        log.blank = std::all_of(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(*more),
-                                [](std::uint8_t byte) { return byte == 0; });
-        if (*more < rest.size())
-            break;
-    }
     return log;
 }
 
@@ -255,11 +274,11 @@ Status Recovery::read_snapshot() {
     base_generation_ = log->header.generation;
     snapshot_read_ = true;
     Replay replay(index_, snapshot_name, FileKind::Snapshot, out_.revision);
-    Result<LogEnd> end = read_log(*log->file, log->header.salt, replay);
+    Result<LogEnd> end = read_log(*log->file, log->header.salt, LogTail::IsWhole, replay);
     if (!end.ok())
         return end.status();
-    if (!replay.ended() || end->tail_bytes > 0)
-        replay.add_damage(end->end_offset, end->tail_bytes, "the end is missing or damaged");
+    if (!replay.is_complete())
+        replay.add_damage(end->end_offset, 0, "records are missing");
     take_damage(replay, snapshot_name);
     return {};
 }
@@ -269,20 +288,27 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
     Result<OpenLog> log = open_log(name, FileKind::Journal);
     if (!log.ok())
         return log.status();
-    if (log->header_lost && log->blank && newest && newest_.file) {
+    if (log->header_lost && newest && newest_.file) {
+        Result<bool> blank = is_blank(*log->file);
+        if (!blank.ok())
+            return blank.status();
         // Its creation was cut; the one before it is still the newest.
-        return options_.read_only ? Status{} : disk_.unlink(name);
+        if (*blank)
+            return options_.read_only ? Status{} : disk_.unlink(name);
     }
     if (log->header_lost) {
         add_damage(name, "neither copy of the header was whole");
         lose_everything_before();
+        lost_journal_ = true;
         return {};
     }
     if (log->header.store_id != out_.store_id) {
         add_damage(name, "belongs to another store");
         lose_everything_before();
+        lost_journal_ = true;
         return {};
     }
+    lost_journal_ = false;
     if (log->copy_damaged)
         add_damage(name, "one copy of the header was damaged", false);
     if (log->header.first_revision != out_.revision) {
@@ -292,18 +318,16 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
         out_.revision = std::max(out_.revision, log->header.first_revision);
     }
     Replay replay(index_, name, FileKind::Journal, out_.revision);
-    Result<LogEnd> end = read_log(*log->file, log->header.salt, replay);
+    Result<LogEnd> end = read_log(*log->file, log->header.salt,
+                                  newest ? LogTail::MayBeTorn : LogTail::IsWhole, replay);
     if (!end.ok())
         return end.status();
-    if (end->tail_bytes > 0 && !newest) {
-        replay.add_damage(end->end_offset, end->tail_bytes, "the end is damaged");
-        replay.mark_all(frame_flag_uncertain | frame_flag_resurrected);
-    }
     out_.revision = replay.revision();
     take_damage(replay, name);
     out_.generation = generation;
     newest_ = std::move(*log);
     newest_end_ = *end;
+    newest_is_closed_ = replay.closed();
     return {};
 }
 
@@ -341,7 +365,10 @@ Status Recovery::read_journals() {
     if (expected == base_generation_) {
         add_damage(journal_name(expected), "is missing");
         lose_everything_before();
+        lost_journal_ = true;
     }
+    if (lost_journal_)
+        out_.revision += revisions_of_a_lost_journal;
     if (newest_.file && newest_end_.tail_bytes > 0) {
         out_.dropped_tail_bytes = options_.read_only ? 0 : newest_end_.tail_bytes;
         out_.possibly_acknowledged = options_.read_only ? 0 : newest_end_.tail_whole_frames;
@@ -376,16 +403,21 @@ Status Recovery::make_newest_durable() {
         return size.status();
     out_.journal = std::make_unique<JournalWriter>(std::move(newest_.file), newest_.header,
                                                    newest_end_.end_offset, *size);
-    return disk_.sync_directory();
+    if (Status status = disk_.sync_directory(); !status.ok())
+        return status;
+    if (newest_end_.last_batch_offset != 0 && !newest_is_closed_) {
+        // A full disk must not keep the store from opening.
+        Status closed = append_close(*out_.journal, out_.revision);
+        if (!closed.ok() && closed.code != Code::NoSpace)
+            return closed;
+    }
+    return {};
 }
 
 /// Puts a sound snapshot and journal in the place of what is damaged, which is kept aside first.
 Status Recovery::write_anew() {
-    for (const std::string &file : out_.damaged_files) {
-        Status kept = keep_damaged_file(disk_, file);
-        if (!kept.ok() && kept.code != Code::NotFound)
-            return kept;
-    }
+    if (Status kept = keep_damaged_files(disk_, out_.damaged_files); !kept.ok())
+        return kept;
     FileHeader header{};
     header.flags = static_cast<std::uint32_t>(out_.mode) << header_mode_shift |
                    (out_.degraded ? header_flag_degraded : 0);
@@ -401,18 +433,19 @@ Status Recovery::write_anew() {
     std::vector<const Frame *> frames;
     index_.scan([&](const Frame &frame) { frames.push_back(&frame); });
     std::uint64_t written = 0;
-    if (Status status = write_snapshot(disk_, header, frames, &written); !status.ok()) {
-        // The fresh journal would hide what the damaged ones say of the end.
+    bool named = false;
+    if (Status status = write_snapshot(disk_, header, frames, &written, &named); !status.ok()) {
         journal->reset();
-        (void)disk_.unlink(journal_name(header.generation));
+        if (named) // The old journals no longer count: nothing may be appended to them.
+            out_.journal.reset();
+        else // The fresh journal would hide what the damaged ones say of the end.
+            (void)disk_.unlink(journal_name(header.generation));
         return status;
     }
     out_.journal = std::move(*journal);
     out_.generation = header.generation;
-    std::vector<std::string> already_kept;
-    Status dropped = drop_older_journals(disk_, header.generation, already_kept);
     out_.damaged_files.clear();
-    return dropped;
+    return drop_older_journals(disk_, header.generation);
 }
 
 Result<Recovered> Recovery::run() {
@@ -450,7 +483,7 @@ Result<Recovered> Recovery::run() {
         if (!anew.ok())
             out_.not_mended = anew.message;
     } else if (base_generation_ > 0 && journals_.front() < base_generation_) {
-        (void)drop_older_journals(disk_, base_generation_, {});
+        (void)drop_older_journals(disk_, base_generation_);
     }
     if (!marked_)
         if (Status status = write_mark(); !status.ok())

@@ -36,7 +36,24 @@ void Replay::apply_removal(const Frame &frame, std::uint64_t offset) {
                      {key->reference()->c_str(), key->reference()->size()});
 }
 
+/// A revision that was jumped over is a record that is gone, whatever it was.
+void Replay::check_revision(std::uint64_t revision, std::uint64_t offset) {
+    if (kind_ == FileKind::Snapshot)
+        return;
+    const std::uint64_t next = revision_ + 1 + (gap_explained_ ? 1 : 0);
+    gap_explained_ = false;
+    if (revision > next) {
+        add_damage(offset, 0,
+                   "revisions " + std::to_string(revision_ + 1) + " to " +
+                       std::to_string(revision - 1) + " are missing");
+        mark_all(frame_flag_uncertain | frame_flag_resurrected);
+    }
+    revision_ = std::max(revision_, revision);
+}
+
 void Replay::frame(Frame &frame, std::uint64_t offset) {
+    check_revision(frame.revision, offset);
+    closed_ = frame.frame_kind() == FrameKind::Close;
     switch (frame.frame_kind()) {
     case FrameKind::Put:
         if (!verified_image(frame.payload_span()) ||
@@ -47,6 +64,7 @@ void Replay::frame(Frame &frame, std::uint64_t offset) {
         frame.block = block_;
         frame.flags &= frame_flags_stored;
         ++block_frames_;
+        ++records_;
         index_.put(&frame);
         return;
     case FrameKind::Remove:
@@ -60,6 +78,9 @@ void Replay::frame(Frame &frame, std::uint64_t offset) {
         return;
     case FrameKind::End:
         ended_ = true;
+        records_expected_ = frame.key_hash;
+        return;
+    case FrameKind::Close:
         return;
     }
     damaged_frame(frame, frame.payload_span(), offset);
@@ -67,6 +88,8 @@ void Replay::frame(Frame &frame, std::uint64_t offset) {
 
 void Replay::damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) {
     const std::uint64_t bytes = frame_bytes(head.payload_bytes);
+    check_revision(head.revision, offset);
+    ++records_;
     switch (head.frame_kind()) {
     case FrameKind::Put: {
         add_damage(offset, bytes,
@@ -91,6 +114,7 @@ void Replay::damaged_frame(const Frame &head, Bytes payload, std::uint64_t offse
         return;
     case FrameKind::AcceptLoss:
     case FrameKind::End:
+    case FrameKind::Close:
         add_damage(offset, bytes, "record without content: checksum mismatch", false);
         return;
     }
@@ -108,6 +132,8 @@ void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
         return;
     }
     damage_.back().lost_names.push_back(name_in(*image));
+    ++records_;
+    gap_explained_ = true;
     if (Frame *older = index_.find({image->name_space()->c_str(), image->name_space()->size()},
                                    {image->reference()->c_str(), image->reference()->size()}))
         index_.set_flags(*older, frame_flag_uncertain, 0);
@@ -115,21 +141,14 @@ void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
 
 void Replay::damaged_batch(std::uint64_t offset, std::uint64_t bytes) {
     // Its records are looked at one by one, and what is lost of them is reported then.
-    add_damage(offset, bytes, "head of a batch: checksum mismatch", false);
+    add_damage(offset, bytes, "batch: checksum mismatch", false);
 }
 
-void Replay::batch_end(std::uint64_t first_revision, std::uint64_t last_revision) {
+void Replay::batch_end(std::uint64_t last_revision) {
     index_.seal_block(block_, block_frames_);
     index_.reclaim();
-    if (kind_ == FileKind::Snapshot || first_revision == 0)
-        return;
-    if (first_revision > revision_ + 1) {
-        add_damage(0, 0,
-                   "revisions " + std::to_string(revision_ + 1) + " to " +
-                       std::to_string(first_revision - 1) + " are missing");
-        mark_all(frame_flag_uncertain | frame_flag_resurrected);
-    }
-    revision_ = std::max(revision_, last_revision);
+    if (kind_ == FileKind::Journal)
+        revision_ = std::max(revision_, last_revision);
 }
 
 } // namespace waybill

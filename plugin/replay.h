@@ -26,11 +26,13 @@ class Replay final : public LogReceiver {
     void damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) override;
     void damaged_bytes(std::uint64_t offset, Bytes remains) override;
     void damaged_batch(std::uint64_t offset, std::uint64_t bytes) override;
-    void batch_end(std::uint64_t first_revision, std::uint64_t last_revision) override;
+    void batch_end(std::uint64_t last_revision) override;
 
     std::vector<Damage> &damage() { return damage_; }
     std::uint64_t revision() const { return revision_; }
-    bool ended() const { return ended_; }            ///< a snapshot's last frame was there
+    /// Of a snapshot: its last frame was there and counts as many records as were found.
+    bool is_complete() const { return ended_ && records_ >= records_expected_; }
+    bool closed() const { return closed_; } ///< the last record says that all before is durable
     bool loss_accepted() const { return accepted_; } ///< and no damage came after it
 
     void add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses = true);
@@ -38,6 +40,7 @@ class Replay final : public LogReceiver {
 
   private:
     void apply_removal(const Frame &frame, std::uint64_t offset);
+    void check_revision(std::uint64_t revision, std::uint64_t offset);
 
     Index &index_;
     std::string file_;
@@ -45,7 +48,11 @@ class Replay final : public LogReceiver {
     std::uint64_t revision_;
     std::uint32_t block_ = 0;
     std::uint32_t block_frames_ = 0;
+    std::uint64_t records_ = 0;          ///< of a snapshot: read, or known to be lost
+    std::uint64_t records_expected_ = 0; ///< of a snapshot: as its last frame counts them
+    bool gap_explained_ = false;         ///< a lost record may have had the next revision
     bool ended_ = false;
+    bool closed_ = false;
     bool accepted_ = false;
     std::vector<Damage> damage_;
 };

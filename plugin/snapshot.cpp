@@ -4,7 +4,6 @@
 
 #include "limits.h"
 
-#include <algorithm>
 #include <atomic>
 
 namespace waybill {
@@ -57,7 +56,8 @@ class SnapshotBatches final {
 } // namespace
 
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written) {
+                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written,
+                      bool *named) {
     Result<std::unique_ptr<Replacement>> begun = disk.begin_replace(snapshot_name);
     if (!begun.ok())
         return begun.status();
@@ -73,28 +73,35 @@ Status write_snapshot(Disk &disk, const FileHeader &header,
     Result<FileIdentity> written = file.identity();
     if (!written.ok())
         return written.status();
+    *named = true;
     if (Status status = file.commit(); !status.ok())
         return status;
     if (Status status = disk.sync_directory(); !status.ok())
         return status;
-    Result<FileIdentity> named = disk.identity(snapshot_name);
-    if (!named.ok())
-        return named.status();
-    if (*named != *written)
+    Result<FileIdentity> found = disk.identity(snapshot_name);
+    if (!found.ok())
+        return found.status();
+    if (*found != *written)
         return failure(Code::Io, "snapshot: the name leads to another file than was written");
     *bytes_written = batches.offset();
     return {};
 }
 
-Status keep_damaged_file(Disk &disk, const std::string &name) {
-    Result<FileIdentity> identity = disk.identity(name);
-    if (!identity.ok())
-        return identity.status();
-    return disk.keep_damaged(name, name + "-" + std::to_string(identity->inode));
+Status keep_damaged_files(Disk &disk, const std::vector<std::string> &names) {
+    for (const std::string &name : names) {
+        Result<FileIdentity> identity = disk.identity(name);
+        if (!identity.ok() && identity.status().code == Code::NotFound)
+            continue;
+        if (!identity.ok())
+            return identity.status();
+        if (Status kept = disk.keep_damaged(name, name + "-" + std::to_string(identity->inode));
+            !kept.ok())
+            return kept;
+    }
+    return {};
 }
 
-Status drop_older_journals(Disk &disk, std::uint64_t generation,
-                           const std::vector<std::string> &damaged) {
+Status drop_older_journals(Disk &disk, std::uint64_t generation) {
     Result<std::vector<std::string>> names = disk.list();
     if (!names.ok())
         return names.status();
@@ -103,9 +110,6 @@ Status drop_older_journals(Disk &disk, std::uint64_t generation,
         std::uint64_t found = 0;
         if (!parse_journal_name(name, &found) || found >= generation)
             continue;
-        if (std::ranges::find(damaged, name) != damaged.end())
-            if (Status kept = keep_damaged_file(disk, name); !kept.ok())
-                return kept;
         if (Status gone = disk.unlink(name); !gone.ok())
             return gone;
         removed = true;

@@ -16,15 +16,17 @@
 
 namespace waybill {
 
-/// Writes the frames as snapshot header.generation. The frames must stay alive meanwhile.
+/// Writes the frames as snapshot header.generation. The frames must stay alive meanwhile. After a
+/// failure `*named` tells whether the file may have its name all the same.
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written);
+                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written,
+                      bool *named);
 
-/// Removes the journals older than `generation`. Those in `damaged` are linked away first.
-Status drop_older_journals(Disk &disk, std::uint64_t generation,
-                           const std::vector<std::string> &damaged);
+/// Removes the journals older than `generation`.
+Status drop_older_journals(Disk &disk, std::uint64_t generation);
 
-/// Links a damaged file into damaged/, under a name that no other file will get.
-Status keep_damaged_file(Disk &disk, const std::string &name);
+/// Links files into damaged/, each under a name that no other file will get, before what takes
+/// their place is written. A name that leads nowhere is passed over: a missing file is damage too.
+Status keep_damaged_files(Disk &disk, const std::vector<std::string> &names);
 
 } // namespace waybill

@@ -45,6 +45,11 @@ Result<std::unique_ptr<Store>> Store::open(Settings settings, Host host) {
     if (!workers.ok())
         return workers.status();
     store->workers_ = std::move(*workers);
+    if (store->lock_) {
+        // There, since a file-size limit would kill the host on a thread of its own.
+        store->workers_->run_background([lock = store->lock_.get()] { lock->write_holder(); });
+        store->workers_->wait_for_background();
+    }
     store->workers_->run_service([notifier = store->notifier_] {
         Workers::name_thread("waybill-notify");
         notifier->run();
@@ -98,10 +103,11 @@ Status Store::check_writable() const {
                                : Status{};
 }
 
-OperationPtr Store::run(std::function<Status(Outcome &)> job) {
+OperationPtr Store::run(bool may_be_withdrawn, std::function<Status(Outcome &)> job) {
     auto operation = std::make_shared<Operation>();
-    workers_->run_background([operation, job = std::move(job)] {
-        if (!operation->enter())
+    const bool entered = !may_be_withdrawn && operation->enter();
+    workers_->run_background([operation, entered, job = std::move(job)] {
+        if (!entered && !operation->enter())
             return; // Withdrawn.
         auto outcome = std::make_shared<Outcome>();
         try {
@@ -134,7 +140,8 @@ Result<OperationPtr> Store::recover() {
         return failure(Code::State, expected == Phase::Recovering
                                         ? "a recover is under way"
                                         : "the store has been recovered already");
-    return run([this](Outcome &outcome) {
+    // Withdrawing it would leave the store neither recovered nor to be recovered.
+    return run(/*may_be_withdrawn=*/false, [this](Outcome &outcome) {
         Status status;
         try {
             status = recover_now(outcome);
@@ -199,7 +206,8 @@ Result<Recovered> Store::read_beside_writer(Index &index) const {
 Result<OperationPtr> Store::refresh() {
     if (Status open = check_open(); !open.ok())
         return open;
-    return run([this](Outcome &outcome) { return refresh_now(outcome); });
+    return run(/*may_be_withdrawn=*/true,
+               [this](Outcome &outcome) { return refresh_now(outcome); });
 }
 
 Status Store::refresh_now(Outcome &outcome) {
@@ -249,7 +257,7 @@ Status Store::follow_writer(const Index &fresh) {
     if (out_of_memory)
         return failure(Code::NoMemory, "memory ran out");
     {
-        const std::unique_lock lock(index_.publishing());
+        const auto lock = index_.publish();
         for (const Key &key : gone)
             index_.erase(key.name_space, key.reference);
         for (FramePtr &frame : changed)
@@ -276,23 +284,21 @@ Result<std::vector<PutImage>> Store::encode(const std::vector<PutRequest> &reque
         return over_limit("count",
                           std::to_string(requests.size()) + " images in one call, at most " +
                               std::to_string(limits::transaction_images_max) + " are allowed");
-    const std::int64_t now_ns = host_.clock_ns();
     std::vector<PutImage> images;
     images.reserve(requests.size());
     std::set<std::pair<std::string_view, std::string_view>> names;
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < requests.size(); ++i) {
-        const std::string at = "images[" + std::to_string(i) + "].";
-        Result<FramePtr> frame =
-            encode_image(requests[i].spec, mode_, settings_.record_bytes_max, now_ns);
+        const std::string at = "images[" + std::to_string(i) + "]";
+        Result<FramePtr> frame = encode_image(requests[i].spec, mode_, settings_.record_bytes_max);
         if (!frame.ok()) {
             Status status = frame.status();
-            status.field = at + status.field;
+            status.field = status.field.empty() ? at : at + "." + status.field;
             return status;
         }
         if (requests.size() > 1 &&
             !names.emplace(namespace_of(**frame), reference_of(**frame)).second)
-            return invalid(at + "reference", "stands twice in this call");
+            return invalid(at + ".reference", "stands twice in this call");
         bytes += frame_bytes((*frame)->payload_bytes);
         if (bytes > limits::transaction_bytes_max)
             return over_limit(at, "the images of one call take more than " +

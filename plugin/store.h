@@ -88,7 +88,7 @@ class Store final {
                       const std::string &layout_dir, const std::string &reference);
     Result<std::vector<PutImage>> encode(const std::vector<PutRequest> &requests) const;
     Result<OperationPtr> submit(Submission submission);
-    OperationPtr run(std::function<Status(Outcome &)> job);
+    OperationPtr run(bool may_be_withdrawn, std::function<Status(Outcome &)> job);
     std::string write_report(const Recovered &recovered, const LayerCheck &layers,
                              std::int64_t milliseconds);
     Status follow_writer(const Index &fresh);

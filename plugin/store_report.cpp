@@ -68,12 +68,15 @@ std::string Store::write_report(const Recovered &recovered, const LayerCheck &la
     // Images whose record may not be the last word, by name.
     QJsonArray uncertain, resurrected;
     index_.scan([&](const Frame &frame) {
+        const auto flags = std::atomic_ref(const_cast<Frame &>(frame).flags).load();
+        if ((flags & frame_flags_stored) == 0)
+            return;
         const QJsonObject name{
             {QStringLiteral("namespace"), text(std::string(namespace_of(frame)))},
             {QStringLiteral("reference"), text(std::string(reference_of(frame)))}};
-        if (frame.flags & frame_flag_uncertain)
+        if (flags & frame_flag_uncertain)
             uncertain.append(name);
-        if (frame.flags & frame_flag_resurrected)
+        if (flags & frame_flag_resurrected)
             resurrected.append(name);
     });
     report.insert(QStringLiteral("uncertain"), uncertain);

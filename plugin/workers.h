@@ -33,10 +33,14 @@ class Workers final {
             ++background_;
         }
         (void)QtConcurrent::run(pool_.get(), [this, job = std::move(job)]() mutable {
+            // Even a job that throws has ended.
+            const auto ended = [this](void *) {
+                const std::lock_guard lock(mutex_);
+                if (--background_ == 0)
+                    idle_.notify_all();
+            };
+            const std::unique_ptr<void, decltype(ended)> at_end(this, ended);
             job();
-            const std::lock_guard lock(mutex_);
-            if (--background_ == 0)
-                idle_.notify_all();
         });
     }
 

@@ -27,8 +27,9 @@
  * Sizes.      Every structure that a host fills starts with `struct_size`: set it to sizeof the
  *   structure. Arrays of such structures step by the first element's `struct_size`.
  * Time.       Nanoseconds since 1970-01-01 UTC.
- * fork.       In a child process every call on an object of the parent answers WAYBILL_EFORKED
- *   (or does nothing where there is no status) until exec. A store created in the child works.
+ * fork.       In a child process every call on a store, future or queue of the parent answers
+ *   WAYBILL_EFORKED (or does nothing where there is no status) until exec. Images are plain memory
+ *   and stay readable. A store created in the child works.
  * Signals, stdio, locale, environment, umask: untouched. Nothing is printed, ever.
  */
 #ifndef WAYBILL_WAYBILL_H
@@ -147,9 +148,9 @@ typedef struct waybill_queue waybill_queue;   /**< completions, with an fd. Free
 #define WAYBILL_LAYER_PRESENT 1
 #define WAYBILL_LAYER_UNKNOWN 2
 
-/** Callbacks into the host, each optional. They run on the library's threads, must not call back
- *  into the store that calls them, must not throw and must not longjmp. They are called until
- *  `destroy` returns. */
+/** Callbacks into the host, each optional. They run on the library's threads; they must return promptly (puts wait for them), must not call back into the
+ *  store that calls them, must not throw and must not longjmp. They are called until `destroy`
+ *  returns. */
 typedef struct waybill_host {
     uint32_t struct_size;
     uint32_t reserved;
@@ -347,7 +348,8 @@ typedef struct waybill_api {
      *  `config_json` is one JSON object; an unknown key is an error that names the nearest known
      *  one:
      *    root        directory of the store (required, absolute)
-     *    create      make the directory, 0700, if it is missing (default true)
+     *    create      make the directory and what is missing above it, 0700 (default true); an
+     *                empty directory becomes a store either way
      *    readOnly    take no lock and write nothing (default false)
      *    references  "canonical" (default), "opaque" or "mesos"; fixed once the store exists
      *    layers      {"root": DIR, "layout": "mesos" | "oci"}: where recover looks for layers:
@@ -371,7 +373,8 @@ typedef struct waybill_api {
      *  are missing are kept and marked WAYBILL_IMAGE_INCOMPLETE. The outcome's report_json says
      *  what was found: images, incompleteImages, droppedTailBytes, possiblyAcknowledged, damage
      *  [{file, offset, bytes, lost}], degraded, revision, milliseconds.
-     *  A failed recover may be tried again; a second successful one is WAYBILL_ESTATE.
+     *  A failed recover may be tried again; a second successful one is WAYBILL_ESTATE. It cannot
+     *  be cancelled. Read-only, before the writer has made the store: WAYBILL_ENOTFOUND.
      *  Expected: WAYBILL_ECORRUPT, WAYBILL_EFORMAT, WAYBILL_EMODE. */
     int32_t (*recover)(waybill_store *store, waybill_future **future, waybill_error *error);
 
@@ -421,7 +424,8 @@ typedef struct waybill_api {
      *  combined with `reference` ("name" + ":" + tag) when that is given. With one image in the
      *  layout, `reference` may name it outright. Of an index, the layers of every platform
      *  present are recorded. The report lists what was stored.
-     *  Expected: WAYBILL_ENOBLOB, WAYBILL_EBADBLOB, WAYBILL_ENOTFOUND. */
+     *  Expected: WAYBILL_ENOBLOB, WAYBILL_EBADBLOB, WAYBILL_ENOTFOUND; WAYBILL_ELIMIT for a
+     *  document that is too large, WAYBILL_ESYMLINK for a link in the place of a blob. */
     int32_t (*import_oci)(waybill_store *store, const char *name_space, const char *layout_dir,
                           const char *reference, waybill_future **future, waybill_error *error);
 
@@ -474,9 +478,11 @@ typedef struct waybill_api {
     int32_t (*future_status)(const waybill_future *future);
 
     /** [thread-safe] Has `callback` called once the operation is done, at once or later, on a
-     *  thread of the library that never holds up other operations. One callback a future.
+     *  thread of the library that never holds up other operations (after destroy: on the calling
+     *  thread). One callback a future.
      *  Inside it, waiting for a future of this store and destroying the store are
-     *  WAYBILL_EDEADLK; freeing the future is allowed.
+     *  WAYBILL_EDEADLK; freeing the future is allowed. A future that was freed before is passed
+     *  as a number only.
      *  Expected: WAYBILL_ESTATE when there is one already. */
     int32_t (*future_then)(waybill_future *future,
                            void (*callback)(void *payload, waybill_future *future), void *payload,
@@ -487,7 +493,8 @@ typedef struct waybill_api {
     int32_t (*future_result)(const waybill_future *future, waybill_outcome *outcome,
                              waybill_error *error);
 
-    /** [thread-safe] After prune: layer `index` of set WAYBILL_LAYERS_…, sorted.
+    /** [thread-safe] After prune: layer `index` of set WAYBILL_LAYERS_…, in an order
+     *  that is the same each time.
      *  Expected: WAYBILL_ENOTFOUND, WAYBILL_EPENDING. */
     int32_t (*prune_layer)(const waybill_future *future, uint32_t set, uint64_t index,
                            waybill_blob_view *view, waybill_error *error);
