@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// What is measured. Each measurement makes its own stores, compares within a round, and removes
+// what it wrote.
+#pragma once
+
+#include "table.h"
+
+#include <waybill/waybill.hpp>
+
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct Settings {
+    waybill::Library library;
+    std::string library_path;
+    std::string directory;
+    std::size_t rounds;
+};
+
+struct Measurement {
+    const char *name;
+    const char *what;
+    std::vector<Row> (*run)(const Settings &settings);
+};
+
+const std::vector<Measurement> &measurements();
+
+/// The part of `recover` that runs in a process of its own: opens the store and prints how long
+/// that took.
+int recover_and_report(const waybill::Library &library, const std::string &directory);
+
+} // namespace bench

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "plugin/recovery.h"
+
+#include "memory_disk.h"
+#include "store_fixture.h"
+
+#include <QtTest>
+
+#include <string>
+#include <vector>
+
+using namespace waybill;
+
+namespace {
+
+/// A store on a MemoryDisk, written by hand so that each batch and its place are known.
+struct SampleStore {
+    SampleStore() {
+        disk.can_allocate = false; // So that the journal ends with its last batch.
+        Index index;
+        Result<Recovered> made = recover_store(disk, {false, ReferenceMode::Opaque}, index);
+        if (!made.ok())
+            qFatal("%s", made.status().message.c_str());
+        journal = std::move(made->journal);
+    }
+    void append(Batch &batch, bool removal) {
+        starts.push_back(journal->offset());
+        if (!journal->append(batch, 0, removal).ok())
+            qFatal("append failed");
+    }
+    void put(const std::vector<SampleImage> &images) {
+        Batch batch;
+        ++revision;
+        for (const SampleImage &image : images) {
+            const FramePtr frame = image.frame(revision);
+            batch.add(*frame, frame->payload_span());
+        }
+        append(batch, false);
+    }
+    void remove(const std::vector<std::string> &names, FrameKind kind) {
+        std::vector<Key> keys;
+        for (const std::string &name : names)
+            keys.push_back({"default", name});
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(kind);
+        head.key_hash = kind == FrameKind::Remove ? key_hash("default", names[0]) : 0;
+        head.revision = ++revision;
+        Batch batch;
+        batch.add(head, encode_removal(keys));
+        append(batch, true);
+    }
+    void accept_loss() {
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(FrameKind::AcceptLoss);
+        head.revision = ++revision;
+        Batch batch;
+        batch.add(head, {});
+        append(batch, true);
+    }
+    /// Flips a byte of the payload of the first frame of batch `number`.
+    void damage_payload(std::size_t number, std::size_t at = 4) {
+        disk.bytes("journal.1")[starts[number] + sizeof(BatchHeader) + sizeof(Frame) + at] ^= 0x01;
+    }
+    void damage_head(std::size_t number) {
+        disk.bytes("journal.1")[starts[number] + sizeof(BatchHeader) + 16] ^= 0x01;
+    }
+
+    MemoryDisk disk;
+    std::unique_ptr<JournalWriter> journal;
+    std::vector<std::uint64_t> starts;
+    std::uint64_t revision = 0;
+};
+
+using Names = std::vector<std::string>;
+
+} // namespace
+
+class RecoveryTest : public QObject {
+    Q_OBJECT
+
+  private slots:
+    void storeIsMadeWhereNothingHasBeen();
+    void interruptedCreationIsDoneAgain();
+    void damagedPutMarksTheOlderValueUncertain();
+    void damagedFirstPutIsGoneAndMarksNobody();
+    void laterPutSettlesAnUncertainName();
+    void damagedRemoveMarksWhatItLeftAlive();
+    void damagedPruneMarksWhatItMayHaveLeftAlive();
+    void marksOutliveAnotherRecovery();
+    void acceptedLossClearsMarks();
+    void damageAfterAnAcceptedLossCountsAgain();
+    void unreadableHeaderIsDamage();
+    void oneDamagedHeaderCopyLosesNothing();
+    void unreadableHeaderWithoutSnapshotIsCorrupt();
+    void secondRecoveryFindsNothingToMend();
+    void tornTailIsZeroedBeforeAnythingIsAppended();
+    void wholeHeadsInTheTailArePossiblyAcknowledged();
+    void revisionsGoOn();
+    void journalOfAKilledRotationIsDropped();
+    void journalsOlderThanTheSnapshotAreIgnoredAndDropped();
+    void gapInGenerationsIsDamage();
+    void otherReferenceModeIsRefused();
+    void readOnlyOpeningWritesNothing();
+    void readOnlyRecoveryOfADamagedStoreWritesNothing();
+    void readOnlyOpeningOfNothingIsNotFound();
+    void failureAtAnyCallLosesNothing_data();
+    void failureAtAnyCallLosesNothing();
+};
+
+void RecoveryTest::storeIsMadeWhereNothingHasBeen() {
+    MemoryDisk disk;
+    Index index;
+    Result<Recovered> made = recover_store(disk, {}, index);
+    QVERIFY(made.ok());
+    QVERIFY(made->created);
+    QVERIFY(disk.has("snapshot"));
+    QVERIFY(disk.has("journal.1"));
+    QCOMPARE(index.image_count(), std::uint64_t{0});
+    Result<Recovered> again = recover_store(disk, {}, index);
+    QVERIFY(again.ok());
+    QVERIFY(!again->created);
+    QVERIFY(again->damage.empty());
+}
+
+void RecoveryTest::interruptedCreationIsDoneAgain() {
+    for (std::size_t last = 0;; ++last) {
+        MemoryDisk disk;
+        std::size_t calls = 0;
+        disk.before = [&](const std::string &, const std::string &) {
+            return calls++ >= last ? failure(Code::Io, "gone") : Status{};
+        };
+        Index index;
+        if (recover_store(disk, {}, index).ok())
+            break;
+        disk.before = nullptr;
+        Index fresh;
+        Result<Recovered> made = recover_store(disk, {}, fresh);
+        QVERIFY2(made.ok(), QByteArray::number(static_cast<qulonglong>(last)));
+        QVERIFY(!made->degraded);
+        QVERIFY(made->journal != nullptr);
+        QCOMPARE(fresh.image_count(), std::uint64_t{0});
+    }
+}
+
+void RecoveryTest::damagedPutMarksTheOlderValueUncertain() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"b", "1"}});
+    store.put({{"a", "2"}});
+    store.put({{"c", "1"}});
+    store.damage_payload(2, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"b", "1"}, {"c", "1"}}));
+    QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+    QCOMPARE(marked_in(index, frame_flag_resurrected), Names{});
+    QVERIFY(recovered->degraded);
+    QCOMPARE(recovered->damage.size(), std::size_t{1});
+    QCOMPARE(recovered->damage[0].file, std::string("journal.1"));
+    QCOMPARE(recovered->damage[0].offset, store.starts[2] + sizeof(BatchHeader));
+    QVERIFY(recovered->damage[0].loses);
+}
+
+void RecoveryTest::damagedFirstPutIsGoneAndMarksNobody() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"b", "1"}});
+    store.put({{"c", "1"}});
+    store.damage_payload(1, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"c", "1"}}));
+    QCOMPARE(marked_in(index, frame_flags_stored), Names{});
+    QVERIFY(recovered->degraded);
+}
+
+void RecoveryTest::laterPutSettlesAnUncertainName() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"a", "2"}});
+    store.put({{"a", "3"}});
+    store.damage_payload(1, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(images_in(index), (Images{{"a", "3"}}));
+    QCOMPARE(marked_in(index, frame_flags_stored), Names{});
+}
+
+void RecoveryTest::damagedRemoveMarksWhatItLeftAlive() {
+    SampleStore store;
+    store.put({{"a", "1"}, {"b", "1"}});
+    store.remove({"a"}, FrameKind::Remove);
+    store.put({{"c", "1"}});
+    store.damage_payload(1);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"b", "1"}, {"c", "1"}}));
+    QCOMPARE(marked_in(index, frame_flag_resurrected), Names{"a"});
+    QVERIFY(recovered->degraded);
+}
+
+void RecoveryTest::damagedPruneMarksWhatItMayHaveLeftAlive() {
+    SampleStore store;
+    store.put({{"a", "1"}, {"b", "1"}});
+    store.remove({"a"}, FrameKind::Prune);
+    store.put({{"c", "1"}});
+    store.damage_payload(1);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(marked_in(index, frame_flag_resurrected), (Names{"a", "b"}));
+    QVERIFY(recovered->degraded);
+}
+
+void RecoveryTest::marksOutliveAnotherRecovery() {
+    SampleStore store;
+    store.put({{"a", "1"}, {"b", "1"}});
+    store.put({{"a", "2"}});
+    store.remove({"b"}, FrameKind::Remove);
+    store.put({{"c", "1"}});
+    store.damage_payload(1, 40);
+    store.damage_payload(2);
+    for (int round = 0; round < 3; ++round) {
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {}, index);
+        QVERIFY(recovered.ok());
+        QVERIFY(recovered->degraded);
+        QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+        QCOMPARE(marked_in(index, frame_flag_resurrected), Names{"b"});
+    }
+}
+
+void RecoveryTest::acceptedLossClearsMarks() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"a", "2"}});
+    store.accept_loss();
+    store.damage_payload(1, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(!recovered->degraded);
+    QVERIFY(!recovered->damage.empty());
+    QCOMPARE(marked_in(index, frame_flags_stored), Names{});
+}
+
+void RecoveryTest::damageAfterAnAcceptedLossCountsAgain() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.accept_loss();
+    store.put({{"a", "2"}});
+    store.put({{"b", "1"}});
+    store.damage_payload(2, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+}
+
+void RecoveryTest::unreadableHeaderIsDamage() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.disk.bytes("journal.1")[20] ^= 1;
+    store.disk.bytes("journal.1")[header_copy_offset + 20] ^= 1;
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    QCOMPARE(recovered->damage[0].file, std::string("journal.1"));
+    QCOMPARE(store.disk.kept.size(), std::size_t{1});
+    QVERIFY(recovered->journal != nullptr);
+}
+
+void RecoveryTest::oneDamagedHeaderCopyLosesNothing() {
+    for (const std::size_t offset : {std::size_t{20}, header_copy_offset + 20}) {
+        SampleStore store;
+        store.put({{"a", "1"}});
+        store.disk.bytes("journal.1")[offset] ^= 1;
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {}, index);
+        QVERIFY(recovered.ok());
+        QVERIFY(!recovered->degraded);
+        QCOMPARE(recovered->damage.size(), std::size_t{1});
+        QCOMPARE(images_in(index), (Images{{"a", "1"}}));
+    }
+}
+
+void RecoveryTest::unreadableHeaderWithoutSnapshotIsCorrupt() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.disk.contents.erase("snapshot");
+    std::fill_n(store.disk.bytes("journal.1").begin(), header_block_bytes, std::uint8_t{0});
+    const auto before = store.disk.copy();
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(!recovered.ok());
+    QCOMPARE(recovered.status().code, Code::Corrupt);
+    QCOMPARE(store.disk.copy(), before);
+}
+
+void RecoveryTest::secondRecoveryFindsNothingToMend() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"b", "1"}});
+    store.put({{"c", "1"}});
+    store.damage_head(1);
+    Index first, second;
+    QVERIFY(recover_store(store.disk, {}, first).ok());
+    const auto before = store.disk.copy();
+    Result<Recovered> again = recover_store(store.disk, {}, second);
+    QVERIFY(again.ok());
+    QVERIFY(again->damage.empty());
+    QVERIFY(again->degraded);
+    QCOMPARE(again->dropped_tail_bytes, std::uint64_t{0});
+    QCOMPARE(images_in(second), images_in(first));
+    QCOMPARE(store.disk.copy(), before);
+}
+
+void RecoveryTest::tornTailIsZeroedBeforeAnythingIsAppended() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"b", std::string(3000, 'x')}});
+    store.put({{"b", std::string(3000, 'y')}, {"c", std::string(3000, 'y')}});
+    std::vector<std::uint8_t> &bytes = store.disk.bytes("journal.1");
+    bytes[bytes.size() - 200] ^= 1;
+    const std::uint64_t end = store.starts[2];
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->dropped_tail_bytes > 6000);
+    QVERIFY(recovered->damage.empty());
+    QVERIFY(!recovered->degraded);
+    // Behind the mark that all before it is durable.
+    const std::uint64_t marked = end + sizeof(BatchHeader) + sizeof(Frame);
+    QCOMPARE(recovered->journal->offset(), marked);
+    for (std::size_t at = marked; at < bytes.size(); ++at)
+        QVERIFY(bytes[at] == 0);
+    Batch batch;
+    const FramePtr frame = SampleImage{"d", "1"}.frame(recovered->revision + 1);
+    batch.add(*frame, frame->payload_span());
+    QVERIFY(recovered->journal->append(batch, 0, false).ok());
+    Index later;
+    Result<Recovered> again = recover_store(store.disk, {}, later);
+    QVERIFY(again.ok());
+    QCOMPARE(images_in(later), (Images{{"a", "1"}, {"b", std::string(3000, 'x')}, {"d", "1"}}));
+    QCOMPARE(again->dropped_tail_bytes, std::uint64_t{0});
+    QVERIFY(again->damage.empty());
+}
+
+void RecoveryTest::wholeHeadsInTheTailArePossiblyAcknowledged() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"b", "1"}, {"c", "1"}, {"d", "1"}});
+    std::vector<std::uint8_t> &bytes = store.disk.bytes("journal.1");
+    bytes[store.starts[1] + sizeof(BatchHeader) + sizeof(Frame) + 30] ^= 1; // Payload of "b".
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QCOMPARE(recovered->possibly_acknowledged, std::uint64_t{3});
+    QCOMPARE(images_in(index), (Images{{"a", "1"}}));
+}
+
+void RecoveryTest::revisionsGoOn() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    const std::uint64_t first = store.put({"a", "1"})->revision;
+    QCOMPARE(store.remove("a")->revision, first + 1);
+    QCOMPARE(store.remove("a")->revision, std::uint64_t{0}); // Nothing happened.
+    QVERIFY(store.open().ok());
+    QCOMPARE(store.put({"b", "1"})->revision, first + 2);
+    QCOMPARE(store.prune()->revision, first + 3);
+    QVERIFY(store.open().ok());
+    QCOMPARE(store.put({"b", "1"})->revision, first + 4);
+}
+
+void RecoveryTest::journalOfAKilledRotationIsDropped() {
+    for (const std::size_t length : {std::size_t{0}, std::size_t{100}, std::size_t{65536}}) {
+        SampleStore store;
+        store.put({{"a", "1"}});
+        store.disk.add("journal.2", std::vector<std::uint8_t>(length, 0));
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {}, index);
+        QVERIFY(recovered.ok());
+        QVERIFY(recovered->damage.empty());
+        QCOMPARE(images_in(index), (Images{{"a", "1"}}));
+        QVERIFY(!store.disk.has("journal.2"));
+        QCOMPARE(recovered->generation, std::uint64_t{1});
+    }
+}
+
+void RecoveryTest::journalsOlderThanTheSnapshotAreIgnoredAndDropped() {
+    ScratchStore store;
+    store.settings.journal_bytes = 16 << 10;
+    QVERIFY(store.open().ok());
+    QVERIFY(store.put({"early", "1"})->status.ok());
+    QVERIFY(store.remove("early")->existed);
+    const QByteArray old = file_bytes(store.path("journal.1"));
+    for (int i = 0; i < 200 && store.stats()["snapshots"].toDouble() == 0; ++i)
+        QVERIFY(store.put({"filler", std::string(3000, 'f')})->status.ok());
+    store.close();
+    QVERIFY(!QFile::exists(store.path("journal.1")));
+    QVERIFY(write_file(store.path("journal.1"), old)); // As if its removal had been cut.
+    QVERIFY(store.open().ok());
+    QVERIFY(store.report["damage"].toArray().isEmpty());
+    QVERIFY(!store.images().contains("early"));
+    QVERIFY(!QFile::exists(store.path("journal.1")));
+}
+
+void RecoveryTest::gapInGenerationsIsDamage() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    FileHeader header = store.journal->header();
+    header.generation = 3;
+    header.first_revision = 4;
+    header.salt = 99;
+    Result<std::unique_ptr<JournalWriter>> third = JournalWriter::start(store.disk, header, 0);
+    QVERIFY(third.ok());
+    Batch batch;
+    const FramePtr frame = SampleImage{"z", "1"}.frame(5);
+    batch.add(*frame, frame->payload_span());
+    QVERIFY((*third)->append(batch, 0, false).ok());
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    QCOMPARE(recovered->damage[0].file, std::string("journal.2"));
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"z", "1"}}));
+    QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+    QCOMPARE(recovered->revision, std::uint64_t{5});
+}
+
+void RecoveryTest::otherReferenceModeIsRefused() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    QVERIFY(store.put({"a", "1"})->status.ok());
+    store.settings.references = ReferenceMode::Mesos;
+    QCOMPARE(store.open().code, Code::Mode);
+    store.settings.references.reset();
+    QVERIFY(store.open().ok());
+    QCOMPARE(store.images(), (Images{{"a", "1"}}));
+}
+
+void RecoveryTest::readOnlyOpeningWritesNothing() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    QVERIFY(store.put({"a", "1"})->status.ok());
+    store.close();
+    QVERIFY(write_file(store.path("snapshot.AbCdEf"), "left over"));
+    QByteArray journal = file_bytes(store.path("journal.1"));
+    journal[journal.size() - 9] = 'x'; // A tail.
+    QVERIFY(write_file(store.path("journal.1"), journal));
+    const auto before = store.files();
+    store.settings.read_only = true;
+    QVERIFY(store.open().ok());
+    QCOMPARE(store.images(), (Images{{"a", "1"}}));
+    QCOMPARE(store.put({"b", "1"})->status.code, Code::ReadOnly);
+    QCOMPARE(store.prune()->status.code, Code::ReadOnly);
+    QCOMPARE(store.remove("a")->status.code, Code::ReadOnly);
+    QCOMPARE(store.accept_loss()->status.code, Code::ReadOnly);
+    QVERIFY(ScratchStore::ended(store->refresh())->status.ok());
+    QCOMPARE(store.report["droppedTailBytes"].toInt(), 0);
+    store.close();
+    QCOMPARE(store.files(), before);
+}
+
+void RecoveryTest::readOnlyRecoveryOfADamagedStoreWritesNothing() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"a", "2"}});
+    store.put({{"b", "1"}});
+    store.damage_payload(1, 40);
+    const auto before = store.disk.copy();
+    const std::size_t changes = store.disk.changes;
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {true, std::nullopt}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    QVERIFY(recovered->journal == nullptr);
+    QCOMPARE(store.disk.copy(), before);
+    QCOMPARE(store.disk.changes, changes);
+    QVERIFY(store.disk.kept.empty());
+}
+
+void RecoveryTest::readOnlyOpeningOfNothingIsNotFound() {
+    MemoryDisk disk;
+    Index index;
+    Result<Recovered> recovered = recover_store(disk, {true, std::nullopt}, index);
+    QVERIFY(!recovered.ok());
+    QCOMPARE(recovered.status().code, Code::NotFound);
+    QCOMPARE(disk.changes, std::size_t{0});
+}
+
+void RecoveryTest::failureAtAnyCallLosesNothing_data() {
+    QTest::addColumn<bool>("forGood");
+    QTest::newRow("one call fails") << false;
+    QTest::newRow("all that follow fail too") << true;
+}
+
+/// Recovery of a damaged store writes it anew. Whichever call fails meanwhile, what is put by a
+/// store that recovery let open is there after the next recovery.
+void RecoveryTest::failureAtAnyCallLosesNothing() {
+    QFETCH(const bool, forGood);
+    for (std::size_t failing = 0;; ++failing) {
+        SampleStore store;
+        store.put({{"a", "1"}});
+        store.put({{"b", "1"}});
+        store.put({{"c", "1"}});
+        store.damage_payload(1, 40);
+        std::size_t calls = 0;
+        bool hit = false;
+        store.disk.before = [&](const std::string &, const std::string &) {
+            const bool fails = forGood ? calls >= failing : calls == failing;
+            ++calls;
+            hit = hit || fails;
+            return fails ? failure(Code::Io, "failed") : Status{};
+        };
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {}, index);
+        store.disk.before = nullptr;
+        Images expected{{"a", "1"}, {"c", "1"}};
+        if (recovered.ok()) {
+            QVERIFY(recovered->journal != nullptr);
+            Batch batch;
+            const FramePtr frame = SampleImage{"d", "1"}.frame(recovered->revision + 1);
+            batch.add(*frame, frame->payload_span());
+            QVERIFY(recovered->journal->append(batch, 0, false).ok());
+            expected["d"] = "1";
+            recovered->journal.reset();
+        }
+        Index later;
+        Result<Recovered> again = recover_store(store.disk, {}, later);
+        const QByteArray place = "call " + QByteArray::number(static_cast<qulonglong>(failing));
+        QVERIFY2(again.ok(), place);
+        QVERIFY2(images_in(later) == expected, place);
+        QVERIFY2(again->degraded, place);
+        QVERIFY2(!store.disk.kept.empty(), place);
+        if (!hit)
+            break;
+    }
+}
+
+QTEST_APPLESS_MAIN(RecoveryTest)
+#include "recovery_test.moc"
