@@ -17,6 +17,22 @@ class Window final {
 
     std::uint64_t file_bytes() const { return size_; }
 
+    /// Copies bytes out. Large pieces are read where they are wanted, not by way of the window.
+    Status copy(std::uint64_t offset, std::span<std::uint8_t> out) {
+        if (out.size() > window_bytes / 8) {
+            Result<std::size_t> got = file_.read(offset, out);
+            if (!got.ok())
+                return got.status();
+            std::fill(out.begin() + static_cast<std::ptrdiff_t>(*got), out.end(), std::uint8_t{0});
+            return {};
+        }
+        Result<Bytes> bytes = at(offset, out.size());
+        if (!bytes.ok())
+            return bytes.status();
+        std::fill(std::copy(bytes->begin(), bytes->end(), out.begin()), out.end(), std::uint8_t{0});
+        return {};
+    }
+
     /// The bytes [offset, offset + length), fewer at the end of the file.
     Result<Bytes> at(std::uint64_t offset, std::size_t length) {
         if (offset >= size_)
@@ -55,11 +71,11 @@ class LogScan final {
     Status run(LogEnd &end, LogTail tail);
 
   private:
-    enum class Found { Batch, BadBody, Nothing };
+    enum class Found { Head, BadBody, Nothing };
 
-    Result<Found> batch_at(std::uint64_t offset, BatchHeader *header);
+    Result<Found> head_at(std::uint64_t offset, BatchHeader *header);
     Result<std::uint64_t> next_batch(std::uint64_t from);
-    Status deliver(std::uint64_t offset, const BatchHeader &header);
+    Result<bool> deliver(std::uint64_t offset, const BatchHeader &header);
     Status salvage_batch(std::uint64_t offset, std::uint64_t to, Found found,
                          const BatchHeader &header);
     Status salvage(std::uint64_t from, std::uint64_t to, std::uint64_t last_revision);
@@ -71,8 +87,8 @@ class LogScan final {
     bool found_damage_ = false; ///< in the batch that is being salvaged
 };
 
-/// Whether a whole batch stands at `offset`, or one whose body fails its checksum or is cut short.
-Result<LogScan::Found> LogScan::batch_at(std::uint64_t offset, BatchHeader *header) {
+/// Whether the whole head of a batch stands at `offset`, with or without room for its body.
+Result<LogScan::Found> LogScan::head_at(std::uint64_t offset, BatchHeader *header) {
     Result<Bytes> head = window_.at(offset, sizeof *header);
     if (!head.ok())
         return head.status();
@@ -83,13 +99,7 @@ Result<LogScan::Found> LogScan::batch_at(std::uint64_t offset, BatchHeader *head
         return Found::Nothing;
     if (header->body_bytes > window_.file_bytes() - offset - sizeof *header)
         return Found::BadBody;
-    Result<Bytes> body = window_.at(offset + sizeof *header, header->body_bytes);
-    if (!body.ok())
-        return body.status();
-    if (body->size() != header->body_bytes ||
-        checksum(*body, salt_ ^ offset) != header->body_checksum)
-        return Found::BadBody;
-    return Found::Batch;
+    return Found::Head;
 }
 
 /// Where the next batch with a whole head starts at or behind `from`, or the end of the file.
@@ -113,14 +123,16 @@ Result<std::uint64_t> LogScan::next_batch(std::uint64_t from) {
     return window_.file_bytes();
 }
 
-/// A whole batch: its one checksum stands for all frames, so none is checked by itself.
-Status LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
+/// Delivers a batch if its body holds: the one checksum stands for all frames, so none is checked
+/// by itself. False if it does not.
+Result<bool> LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
     const std::size_t size = header.body_bytes;
-    Result<Bytes> body = window_.at(offset + sizeof header, size);
-    if (!body.ok())
-        return body.status();
-    std::uint8_t *memory = receiver_.batch_memory(size);
-    std::memcpy(memory, body->data(), size);
+    std::uint8_t *memory = receiver_.batch_memory(std::max<std::size_t>(size, 1));
+    const Status copied = window_.copy(offset + sizeof header, {memory, size});
+    if (!copied.ok() || checksum({memory, size}, salt_ ^ offset) != header.body_checksum) {
+        receiver_.batch_end(0);
+        return copied.ok() ? Result<bool>(false) : Result<bool>(copied);
+    }
     std::size_t at = 0;
     while (at + sizeof(Frame) <= size) {
         auto *frame = reinterpret_cast<Frame *>(memory + at);
@@ -131,7 +143,7 @@ Status LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
         at += length;
     }
     receiver_.batch_end(header.last_revision);
-    return {};
+    return true;
 }
 
 /// Delivers what can be read between two offsets, frame by frame.
@@ -193,6 +205,10 @@ Status LogScan::measure_tail(LogEnd &end) {
         if (!bytes.ok())
             return bytes.status();
         const std::size_t here = std::min(stride, bytes->size());
+        // Most of a tail is space that was reserved: zeros, passed over in one comparison.
+        if (here > 0 && (*bytes)[0] == 0 &&
+            std::memcmp(bytes->data(), bytes->data() + 1, here - 1) == 0)
+            continue;
         for (std::size_t i = 0; i < here; i += 8) {
             std::uint64_t word = 0;
             std::memcpy(&word, bytes->data() + i, std::min<std::size_t>(8, here - i));
@@ -215,16 +231,20 @@ Status LogScan::run(LogEnd &end, LogTail tail) {
     std::uint64_t offset = end.end_offset;
     while (offset < window_.file_bytes()) {
         BatchHeader header;
-        Result<Found> found = batch_at(offset, &header);
+        Result<Found> found = head_at(offset, &header);
         if (!found.ok())
             return found.status();
-        if (*found == Found::Batch) {
-            if (Status status = deliver(offset, header); !status.ok())
-                return status;
-            end.last_batch_offset = offset;
-            offset += sizeof header + header.body_bytes;
-            end.end_offset = offset;
-            continue;
+        if (*found == Found::Head) {
+            Result<bool> delivered = deliver(offset, header);
+            if (!delivered.ok())
+                return delivered.status();
+            if (*delivered) {
+                end.last_batch_offset = offset;
+                offset += sizeof header + header.body_bytes;
+                end.end_offset = offset;
+                continue;
+            }
+            *found = Found::BadBody;
         }
         Result<std::uint64_t> next = next_batch(offset + 8);
         if (!next.ok())
