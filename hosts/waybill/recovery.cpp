@@ -103,8 +103,8 @@ void add_recovery(CLI::App &app, const Options &options, Run &run) {
     CLI::App *command = app.add_subcommand(
         "recover", "Mend what a crash left and report it; exit 1 if records were damaged");
     command->fallthrough();
-    command->footer("Every command does this first. A torn tail is normal after a crash: it was "
-                    "never acknowledged.\n"
+    command->footer("Every command that writes does this first. A dropped tail is normal after a "
+                    "crash; \"possibly\nacknowledged\" counts its records that were whole.\n"
                     "Example:\n  waybill recover --layers /var/lib/images --layout oci");
     command->callback([&options, &run] { run = [&options] { return recover(options); }; });
 
