@@ -93,8 +93,10 @@ void Committer::run() {
         }
         flush();
         arrivals.clear();
-        index_.reclaim();
-        rotate_if_needed();
+        guard({}, [this] {
+            index_.reclaim();
+            rotate_if_needed();
+        });
     }
 }
 
@@ -318,6 +320,24 @@ void Committer::commit(std::vector<Submission> taken) {
         planned.submission.operation->finish(std::move(planned.outcome));
 }
 
+/// A transaction of one frame in a batch of its own, which may use the reserve.
+Status Committer::append_alone(FrameKind kind, Bytes payload, Outcome &outcome) {
+    batch_.clear();
+    Frame head{};
+    head.kind = static_cast<std::uint16_t>(kind);
+    head.revision = next_revision_;
+    batch_.add(head, payload);
+    Status status = append(0, true);
+    // After Io the frame may yet turn up: its revision is never used again.
+    if (status.code != Code::NoSpace)
+        ++next_revision_;
+    if (status.ok()) {
+        outcome.revision = head.revision;
+        transactions_.fetch_add(1, std::memory_order_relaxed);
+    }
+    return status;
+}
+
 void Committer::commit_prune(Submission submission) {
     if (degraded_.load()) {
         submission.operation->fail(
@@ -330,19 +350,11 @@ void Committer::commit_prune(Submission submission) {
     const std::vector<Key> &removed = outcome->retained.removed;
     outcome->image_count = removed.size();
     if (!removed.empty()) {
-        batch_.clear();
-        Frame head{};
-        head.kind = static_cast<std::uint16_t>(FrameKind::Prune);
-        head.revision = next_revision_;
-        batch_.add(head, encode_removal(removed));
-        if (Status status = append(0, true); !status.ok()) {
-            if (status.code != Code::NoSpace)
-                ++next_revision_;
+        if (Status status = append_alone(FrameKind::Prune, encode_removal(removed), *outcome);
+            !status.ok()) {
             submission.operation->fail(status);
             return;
         }
-        outcome->revision = next_revision_++;
-        transactions_.fetch_add(1, std::memory_order_relaxed);
         const auto lock = index_.publish();
         for (const Key &key : removed)
             index_.erase(key.name_space, key.reference);
@@ -355,18 +367,10 @@ void Committer::commit_accepted_loss(Submission submission) {
     outcome->report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
                                             : R"({"degradedBefore":false,"degraded":false})";
     if (degraded_.load()) {
-        batch_.clear();
-        Frame head{};
-        head.kind = static_cast<std::uint16_t>(FrameKind::AcceptLoss);
-        head.revision = next_revision_;
-        batch_.add(head, {});
-        if (Status status = append(0, true); !status.ok()) {
-            if (status.code != Code::NoSpace)
-                ++next_revision_;
+        if (Status status = append_alone(FrameKind::AcceptLoss, {}, *outcome); !status.ok()) {
             submission.operation->fail(status);
             return;
         }
-        outcome->revision = next_revision_++;
         degraded_.store(false);
         const auto lock = index_.publish();
         index_.for_each_frame(

@@ -90,6 +90,7 @@ class Committer final {
     Status plan_put(Planned &planned, std::int64_t now_ns);
     void plan_remove(Planned &planned);
     Status append(std::uint64_t added_removal_bytes, bool may_use_reserve);
+    Status append_alone(FrameKind kind, Bytes payload, Outcome &outcome);
     void became_read_only(const Status &cause);
     void publish(std::vector<Planned> &plans);
     void rotate_if_needed();

@@ -72,7 +72,6 @@ class Recovery final {
     bool initialised_ = false;      ///< LOCK has been marked
     std::optional<StoreId> marked_; ///< with this id, if the mark is whole
     std::uint64_t base_generation_ = 0;
-    std::uint64_t oldest_kept_ = 0;
     bool write_anew_ = false;
     OpenLog newest_;
     LogEnd newest_end_;
