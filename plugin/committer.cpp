@@ -16,9 +16,9 @@ struct Committer::Planned {
     std::shared_ptr<Outcome> outcome = std::make_shared<Outcome>();
 };
 
-Committer::Committer(Disk &disk, Index &index, Workers &workers, const Host &host,
+Committer::Committer(Disk &disk, Index &index, Background background, const Host &host,
                      const CommitterLimits &limits, Recovered recovered)
-    : disk_(disk), index_(index), workers_(workers), host_(host), limits_(limits),
+    : disk_(disk), index_(index), background_(std::move(background)), host_(host), limits_(limits),
       recovered_(std::move(recovered)), journal_(std::move(recovered_.journal)),
       next_revision_(recovered_.revision + 1), degraded_(recovered_.degraded),
       revision_(recovered_.revision), generation_(recovered_.generation),
@@ -55,57 +55,59 @@ static std::size_t bytes_of(const Submission &submission) {
 }
 
 void Committer::run() {
-    Workers::name_thread("waybill-commit");
     std::vector<Submission> arrivals;
     for (;;) {
         {
             std::unique_lock lock(mutex_);
             arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (queue_.empty()) {
-                lock.unlock();
-                guard({}, [this] { close_journal(); });
-                lock.lock();
-                ended_ = true;
-                arrived_.notify_all();
-                return;
-            }
+            if (queue_.empty())
+                break;
             arrivals.swap(queue_);
         }
-        std::vector<Submission> taken;
-        std::size_t bytes = 0;
-        const auto flush = [&] {
-            if (!taken.empty())
-                commit_guarded(std::move(taken));
-            taken.clear();
-            bytes = 0;
-        };
-        for (Submission &submission : arrivals) {
-            if (!submission.operation->enter())
-                continue; // Withdrawn.
-            const bool alone =
-                submission.verb == Verb::Prune || submission.verb == Verb::AcceptLoss;
-            if (alone || bytes >= limits::batch_bytes_target)
-                flush();
-            bytes += bytes_of(submission);
-            taken.push_back(std::move(submission));
-            if (alone)
-                flush();
-        }
-        flush();
+        commit_round(std::move(arrivals));
         arrivals.clear();
-        guard({}, [this] {
-            index_.reclaim();
-            rotate_if_needed();
-        });
     }
+    close_journal();
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    arrived_.notify_all();
+}
+
+void Committer::commit_round(std::vector<Submission> arrivals) {
+    std::vector<Submission> taken;
+    std::size_t bytes = 0;
+    const auto flush = [&] {
+        if (!taken.empty())
+            commit_guarded(std::move(taken));
+        taken.clear();
+        bytes = 0;
+    };
+    for (Submission &submission : arrivals) {
+        if (!submission.operation->enter())
+            continue; // Withdrawn.
+        const bool alone = submission.verb == Verb::Prune || submission.verb == Verb::AcceptLoss;
+        if (alone || bytes >= limits::batch_bytes_target)
+            flush();
+        bytes += bytes_of(submission);
+        taken.push_back(std::move(submission));
+        if (alone)
+            flush();
+    }
+    flush();
+    guard({}, [this] {
+        index_.reclaim();
+        rotate_if_needed();
+    });
 }
 
 /// Only tells later damage from a torn end, so nobody waits for its success.
 void Committer::close_journal() {
     if (batches_.load() == 0 || read_only_.load() || journal_->offset() == header_block_bytes)
         return;
-    if (Status closed = append_close(*journal_, next_revision_ - 1); !closed.ok())
-        host_.log(Severity::Warning, "the journal was not marked as closed: " + closed.message);
+    guard({}, [this] {
+        if (Status closed = append_close(*journal_, next_revision_ - 1); !closed.ok())
+            host_.log(Severity::Warning, "the journal was not marked as closed: " + closed.message);
+    });
 }
 
 // --- deciding ----------------------------------------------------------------------------------
@@ -426,7 +428,7 @@ Status Committer::rotate() {
     index_.scan([&](const Frame &frame) { frames->push_back(&frame); });
     header.salt = random_u64();
     snapshot_under_way_.store(true);
-    workers_.run_background([this, header, frames, reader]() mutable {
+    background_([this, header, frames, reader]() mutable {
         std::uint64_t written = 0;
         bool named = false;
         Status status;

@@ -15,11 +15,11 @@
 #include "operation.h"
 #include "recovery.h"
 #include "retention.h"
-#include "workers.h"
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -57,9 +57,12 @@ struct CommitterStats {
     bool read_only, degraded;
 };
 
+/// Runs a job beside the writer's thread. Jobs catch what they throw.
+using Background = std::function<void(std::function<void()>)>;
+
 class Committer final {
   public:
-    Committer(Disk &disk, Index &index, Workers &workers, const Host &host,
+    Committer(Disk &disk, Index &index, Background background, const Host &host,
               const CommitterLimits &limits, Recovered recovered);
 
     /// Any thread. Fails with ReadOnly, State or Limit; otherwise the operation will end.
@@ -69,6 +72,11 @@ class Committer final {
     void run();
     /// Waits until run() has done so.
     void stop();
+
+    /// What run() does with all that has arrived, and then at its end. Only for a caller that is
+    /// the writer's thread itself.
+    void commit_round(std::vector<Submission> arrivals);
+    void close_journal();
 
     CommitterStats stats() const;
     bool degraded() const { return degraded_.load(); }
@@ -94,12 +102,11 @@ class Committer final {
     void became_read_only(const Status &cause);
     void publish(std::vector<Planned> &plans);
     void rotate_if_needed();
-    void close_journal();
     Status rotate();
 
     Disk &disk_;
     Index &index_;
-    Workers &workers_;
+    Background background_;
     const Host &host_;
     CommitterLimits limits_;
     Recovered recovered_;

@@ -179,9 +179,16 @@ Status Store::recover_now(Outcome &outcome) {
     revision_read_.store(recovered->revision);
     if (!settings_.read_only) {
         committer_ = std::make_unique<Committer>(
-            *disk_, index_, *workers_, host_,
-            CommitterLimits{settings_.images_max, settings_.journal_bytes}, std::move(*recovered));
-        workers_->run_service([committer = committer_.get()] { committer->run(); });
+            *disk_, index_,
+            [workers = workers_.get()](std::function<void()> job) {
+                workers->run_background(std::move(job));
+            },
+            host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
+            std::move(*recovered));
+        workers_->run_service([committer = committer_.get()] {
+            Workers::name_thread("waybill-commit");
+            committer->run();
+        });
     }
     return {};
 }
