@@ -323,9 +323,11 @@ void Committer::commit(std::vector<Submission> taken) {
 }
 
 /// A transaction of one frame in a batch of its own, which may use the reserve.
-Status Committer::append_alone(FrameKind kind, Bytes payload, Outcome &outcome) {
+Status Committer::append_alone(FrameKind kind, std::uint64_t key_hash, Bytes payload,
+                               Outcome &outcome) {
     batch_.clear();
     Frame head{};
+    head.key_hash = key_hash;
     head.kind = static_cast<std::uint16_t>(kind);
     head.revision = next_revision_;
     batch_.add(head, payload);
@@ -352,7 +354,7 @@ void Committer::commit_prune(Submission submission) {
     const std::vector<Key> &removed = outcome->retained.removed;
     outcome->image_count = removed.size();
     if (!removed.empty()) {
-        if (Status status = append_alone(FrameKind::Prune, encode_removal(removed), *outcome);
+        if (Status status = append_alone(FrameKind::Prune, 0, encode_removal(removed), *outcome);
             !status.ok()) {
             submission.operation->fail(status);
             return;
@@ -369,7 +371,8 @@ void Committer::commit_accepted_loss(Submission submission) {
     outcome->report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
                                             : R"({"degradedBefore":false,"degraded":false})";
     if (degraded_.load()) {
-        if (Status status = append_alone(FrameKind::AcceptLoss, {}, *outcome); !status.ok()) {
+        if (Status status = append_alone(FrameKind::AcceptLoss, recovered_.loss_mark, {}, *outcome);
+            !status.ok()) {
             submission.operation->fail(status);
             return;
         }
@@ -387,7 +390,7 @@ void Committer::commit_accepted_loss(Submission submission) {
 
 void Committer::rotate_if_needed() {
     if (read_only_.load() || snapshot_under_way_.load())
-        return;
+        return; // What the journal's end holds is unknown, or the last snapshot is not done.
     const std::uint64_t bytes = journal_->offset();
     if (snapshot_failed_.exchange(false))
         rotation_retry_bytes_ = 2 * bytes;
@@ -406,16 +409,22 @@ void Committer::rotate_if_needed() {
 }
 
 Status Committer::rotate() {
+    if (read_only_.load())
+        return failure(Code::ReadOnly, "the store is read-only since a write failed");
     FileHeader header = journal_->header();
     header.generation += 1;
     header.first_revision = next_revision_ - 1;
     header.flags = static_cast<std::uint32_t>(recovered_.mode) << header_mode_shift |
                    (degraded_.load() ? header_flag_degraded : 0);
     header.salt = random_u64();
+    bool left_behind = false;
     Result<std::unique_ptr<JournalWriter>> started =
-        JournalWriter::start(disk_, header, reserve_bytes(index_));
-    if (!started.ok())
+        JournalWriter::start(disk_, header, reserve_bytes(index_), &left_behind);
+    if (!started.ok()) {
+        if (left_behind)
+            became_read_only(started.status());
         return started.status();
+    }
     journal_ = std::move(*started);
     rotation_retry_bytes_ = 0;
     generation_.store(header.generation, std::memory_order_relaxed);
@@ -429,13 +438,12 @@ Status Committer::rotate() {
     header.salt = random_u64();
     snapshot_under_way_.store(true);
     background_([this, header, frames, reader]() mutable {
-        std::uint64_t written = 0;
         bool named = false;
         Status status;
         try {
             status = keep_damaged_files(disk_, recovered_.damaged_files);
             if (status.ok())
-                status = write_snapshot(disk_, header, *frames, &written, &named);
+                status = write_snapshot(disk_, header, *frames, &named);
             if (status.ok())
                 status = drop_older_journals(disk_, header.generation);
             if (status.ok())

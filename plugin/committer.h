@@ -77,6 +77,9 @@ class Committer final {
     /// the writer's thread itself.
     void commit_round(std::vector<Submission> arrivals);
     void close_journal();
+    /// Starts the next journal; the snapshot that it builds on is written in the background. Not
+    /// while an earlier one still is.
+    Status rotate();
 
     CommitterStats stats() const;
     bool degraded() const { return degraded_.load(); }
@@ -98,11 +101,10 @@ class Committer final {
     Status plan_put(Planned &planned, std::int64_t now_ns);
     void plan_remove(Planned &planned);
     Status append(std::uint64_t added_removal_bytes, bool may_use_reserve);
-    Status append_alone(FrameKind kind, Bytes payload, Outcome &outcome);
+    Status append_alone(FrameKind kind, std::uint64_t key_hash, Bytes payload, Outcome &outcome);
     void became_read_only(const Status &cause);
     void publish(std::vector<Planned> &plans);
     void rotate_if_needed();
-    Status rotate();
 
     Disk &disk_;
     Index &index_;

@@ -70,7 +70,7 @@ enum class FrameKind : std::uint16_t {
     Put = 1,        ///< payload: record::Image
     Remove = 2,     ///< payload: record::Removal of one image
     Prune = 3,      ///< payload: record::Removal of all that went
-    AcceptLoss = 4, ///< no payload
+    AcceptLoss = 4, ///< no payload; key_hash is the mark of the losses accepted, see replay.h
     End = 5,        ///< last frame of a snapshot; key_hash counts its records
     Close = 6,      ///< no payload: all before it was durable when it was written
 };

@@ -13,7 +13,9 @@ JournalWriter::JournalWriter(std::unique_ptr<File> file, const FileHeader &heade
     : file_(std::move(file)), header_(header), offset_(offset), allocated_bytes_(allocated_bytes) {}
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const FileHeader &header,
-                                                            std::uint64_t reserve_bytes) {
+                                                            std::uint64_t reserve_bytes,
+                                                            bool *left_behind) {
+    *left_behind = false;
     const std::string name = journal_name(header.generation);
     Result<std::unique_ptr<File>> file = disk.open(name, OpenMode::Create);
     if (!file.ok())
@@ -27,12 +29,17 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const Fi
     if (status.ok())
         status = disk.sync_directory();
     if (!status.ok()) {
-        // Nothing points at it yet; recovery would drop it as never begun.
         writer.reset();
-        (void)disk.unlink(name);
+        *left_behind = !take_back(disk, header.generation).ok();
         return status;
     }
     return writer;
+}
+
+Status JournalWriter::take_back(Disk &disk, std::uint64_t generation) {
+    if (Status gone = disk.unlink(journal_name(generation)); !gone.ok())
+        return gone;
+    return disk.sync_directory();
 }
 
 Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes,
@@ -73,16 +80,8 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     }
     const Bytes bytes = batch.seal(header_.salt, offset_);
     if (Status written = file_->write(offset_, bytes); !written.ok()) {
-        // Some of the batch may stand in the file. Zeros in its place keep the journal usable
-        // after a full disk; where even that fails nothing may follow.
-        const std::vector<std::uint8_t> zeros(bytes.size(), 0);
-        if (written.code == Code::NoSpace) {
-            const Result<std::uint64_t> size = file_->size();
-            const std::uint64_t end =
-                size.ok() ? std::min(offset_ + bytes.size(), size.value()) : offset_ + bytes.size();
-            if (end <= offset_ || file_->write(offset_, Bytes(zeros).first(end - offset_)).ok())
-                return written;
-        }
+        if (written.code == Code::NoSpace && take_back_bytes(bytes.size()).ok())
+            return written;
         failed_ = true;
         written.code = Code::Io;
         return written;
@@ -96,6 +95,22 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     offset_ += bytes.size();
     allocated_bytes_ = std::max(allocated_bytes_, offset_);
     return {};
+}
+
+/// Some of a batch may stand in the file after a full disk. Zeros in its place keep the journal
+/// usable, once they are durable: behind the last batch of a journal that has a successor nothing
+/// else may stand.
+Status JournalWriter::take_back_bytes(std::uint64_t bytes) {
+    Result<std::uint64_t> size = file_->size();
+    if (!size.ok())
+        return size.status();
+    const std::uint64_t end = std::min(offset_ + bytes, *size);
+    if (end <= offset_)
+        return {};
+    const std::vector<std::uint8_t> zeros(end - offset_, 0);
+    if (Status written = file_->write(offset_, zeros); !written.ok())
+        return written;
+    return file_->sync();
 }
 
 Status append_close(JournalWriter &journal, std::uint64_t revision) {

@@ -17,9 +17,13 @@ namespace waybill {
 
 class JournalWriter final {
   public:
-    /// Makes journal.<header.generation>, durable in the directory too.
-    static Result<std::unique_ptr<JournalWriter>> start(Disk &disk, const FileHeader &header,
-                                                        std::uint64_t reserve_bytes);
+    /// Makes journal.<header.generation>, durable in the directory too. After a failure
+    /// `*left_behind` tells that it could not be taken back: the journal before it must take
+    /// nothing more then, since recovery would take its end for one that was whole.
+    static Result<std::unique_ptr<JournalWriter>>
+    start(Disk &disk, const FileHeader &header, std::uint64_t reserve_bytes, bool *left_behind);
+    /// Takes back, durably, a journal that holds nothing yet.
+    static Status take_back(Disk &disk, std::uint64_t generation);
     /// Goes on with a journal that recovery has read up to `offset`.
     JournalWriter(std::unique_ptr<File> file, const FileHeader &header, std::uint64_t offset,
                   std::uint64_t allocated_bytes);
@@ -34,6 +38,7 @@ class JournalWriter final {
     bool failed() const { return failed_; }
 
   private:
+    Status take_back_bytes(std::uint64_t bytes);
     Status ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes, bool may_use_reserve);
 
     std::unique_ptr<File> file_;

@@ -76,11 +76,13 @@ class Recovery final {
     OpenLog newest_;
     LogEnd newest_end_;
     bool newest_is_closed_ = false;
+    bool newest_was_never_begun_ = false;
     bool lost_journal_ = false; ///< one whose end is unknown, and nothing newer says more
 };
 
 void Recovery::add_damage(std::string file, std::string what, bool loses) {
     out_.damage.push_back({file, 0, 0, std::move(what), loses, {}});
+    out_.loss_mark += loss_mark_of(out_.damage.back());
     out_.degraded = out_.degraded || loses;
     if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
         out_.damaged_files.push_back(std::move(file));
@@ -89,6 +91,7 @@ void Recovery::add_damage(std::string file, std::string what, bool loses) {
 
 void Recovery::take_damage(Replay &replay, const std::string &file) {
     const bool any = !replay.damage().empty();
+    out_.loss_mark = replay.loss_mark();
     for (Damage &damage : replay.damage()) {
         out_.degraded = out_.degraded || damage.loses;
         out_.damage.push_back(std::move(damage));
@@ -104,7 +107,7 @@ void Recovery::take_damage(Replay &replay, const std::string &file) {
 
 /// Whatever is in memory may have been changed by records that are gone.
 void Recovery::lose_everything_before() {
-    Replay(index_, "", FileKind::Journal, 0)
+    Replay(index_, "", FileKind::Journal, 0, 0)
         .mark_all(frame_flag_uncertain | frame_flag_resurrected);
 }
 
@@ -203,15 +206,15 @@ Status Recovery::initialise() {
     header.store_id = out_.store_id;
     header.generation = out_.generation = 1;
     header.salt = random_u64();
+    bool left_behind = false;
     Result<std::unique_ptr<JournalWriter>> journal =
-        JournalWriter::start(disk_, header, reserve_bytes(index_));
+        JournalWriter::start(disk_, header, reserve_bytes(index_), &left_behind);
     if (!journal.ok())
         return journal.status();
     out_.journal = std::move(*journal);
     header.salt = random_u64();
-    std::uint64_t written = 0;
     bool named = false;
-    if (Status status = write_snapshot(disk_, header, {}, &written, &named); !status.ok())
+    if (Status status = write_snapshot(disk_, header, {}, &named); !status.ok())
         return status;
     return write_mark();
 }
@@ -272,7 +275,7 @@ Status Recovery::read_snapshot() {
     out_.degraded = out_.degraded || (log->header.flags & header_flag_degraded) != 0;
     base_generation_ = log->header.generation;
     snapshot_read_ = true;
-    Replay replay(index_, snapshot_name, FileKind::Snapshot, out_.revision);
+    Replay replay(index_, snapshot_name, FileKind::Snapshot, out_.revision, out_.loss_mark);
     Result<LogEnd> end = read_log(*log->file, log->header.salt, LogTail::IsWhole, replay);
     if (!end.ok())
         return end.status();
@@ -287,13 +290,16 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
     Result<OpenLog> log = open_log(name, FileKind::Journal);
     if (!log.ok())
         return log.status();
-    if (log->header_lost && newest && newest_.file) {
+    if ((log->header_lost || log->copy_damaged) && newest && newest_.file) {
         Result<bool> blank = is_blank(*log->file);
         if (!blank.ok())
             return blank.status();
-        // Its creation was cut; the one before it is still the newest.
-        if (*blank)
+        // Its creation was cut, perhaps between the header's two copies; the one before it is
+        // still the newest.
+        if (*blank) {
+            newest_was_never_begun_ = true;
             return options_.read_only ? Status{} : disk_.unlink(name);
+        }
     }
     if (log->header_lost) {
         add_damage(name, "neither copy of the header was whole");
@@ -316,7 +322,7 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
         lose_everything_before();
         out_.revision = std::max(out_.revision, log->header.first_revision);
     }
-    Replay replay(index_, name, FileKind::Journal, out_.revision);
+    Replay replay(index_, name, FileKind::Journal, out_.revision, out_.loss_mark);
     Result<LogEnd> end = read_log(*log->file, log->header.salt,
                                   newest ? LogTail::MayBeTorn : LogTail::IsWhole, replay);
     if (!end.ok())
@@ -361,6 +367,8 @@ Status Recovery::read_journals() {
             return read;
         expected = generation + 1;
     }
+    if (newest_was_never_begun_)
+        journals_.pop_back(); // Its number is free: a number left out would be a lost journal.
     if (expected == base_generation_) {
         add_damage(journal_name(expected), "is missing");
         lose_everything_before();
@@ -424,26 +432,30 @@ Status Recovery::write_anew() {
     header.generation = 1 + std::max(base_generation_, journals_.empty() ? 0 : journals_.back());
     header.first_revision = out_.revision;
     header.salt = random_u64();
+    bool left_behind = false;
     Result<std::unique_ptr<JournalWriter>> journal =
-        JournalWriter::start(disk_, header, reserve_bytes(index_));
-    if (!journal.ok())
+        JournalWriter::start(disk_, header, reserve_bytes(index_), &left_behind);
+    if (!journal.ok()) {
+        if (left_behind)
+            out_.journal.reset();
         return journal.status();
+    }
     header.salt = random_u64();
     std::vector<const Frame *> frames;
     index_.scan([&](const Frame &frame) { frames.push_back(&frame); });
-    std::uint64_t written = 0;
     bool named = false;
-    if (Status status = write_snapshot(disk_, header, frames, &written, &named); !status.ok()) {
+    if (Status status = write_snapshot(disk_, header, frames, &named); !status.ok()) {
         journal->reset();
-        if (named) // The old journals no longer count: nothing may be appended to them.
+        // Once the snapshot may have its name the old journals no longer count, and the fresh one
+        // would hide what the damaged ones say of the end: with either nothing may be appended.
+        if (named || !JournalWriter::take_back(disk_, header.generation).ok())
             out_.journal.reset();
-        else // The fresh journal would hide what the damaged ones say of the end.
-            (void)disk_.unlink(journal_name(header.generation));
         return status;
     }
     out_.journal = std::move(*journal);
     out_.generation = header.generation;
     out_.damaged_files.clear();
+    out_.loss_mark = 0;
     return drop_older_journals(disk_, header.generation);
 }
 

@@ -33,6 +33,7 @@ struct Recovered {
     bool degraded = false;
     bool created = false; ///< there was no store before
     std::vector<Damage> damage;
+    std::uint64_t loss_mark = 0; ///< of the losses that the files still show; see replay.h
     std::uint64_t dropped_tail_bytes = 0;
     std::uint64_t possibly_acknowledged = 0; ///< records in the dropped tail whose heads were whole
     std::string not_mended;                  ///< why damage could not be written away yet, or empty

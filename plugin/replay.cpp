@@ -10,6 +10,14 @@ static std::string name_in(const record::Image &image) {
     return image.name_space()->str() + " " + image.reference()->str();
 }
 
+std::uint64_t loss_mark_of(const Damage &damage) {
+    if (!damage.loses)
+        return 0;
+    const std::string text = damage.file + " " + std::to_string(damage.offset);
+    return checksum({reinterpret_cast<const std::uint8_t *>(text.data()), text.size()},
+                    damage.bytes);
+}
+
 std::uint8_t *Replay::batch_memory(std::size_t size_bytes) {
     block_frames_ = 0;
     return index_.add_block(size_bytes, &block_);
@@ -17,6 +25,7 @@ std::uint8_t *Replay::batch_memory(std::size_t size_bytes) {
 
 void Replay::add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses) {
     damage_.push_back({file_, offset, bytes, std::move(what), loses, {}});
+    loss_mark_ += loss_mark_of(damage_.back());
     if (loses)
         accepted_ = false;
 }
@@ -72,7 +81,9 @@ void Replay::frame(Frame &frame, std::uint64_t offset) {
         apply_removal(frame, offset);
         return;
     case FrameKind::AcceptLoss:
-        accepted_ = true;
+        accepted_ = frame.key_hash == loss_mark_;
+        if (!accepted_)
+            return; // What is damaged now was not when this was written, or not so.
         index_.for_each_frame(
             [&](Frame &marked) { index_.set_flags(marked, 0, frame_flags_stored); });
         return;

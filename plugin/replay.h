@@ -16,10 +16,17 @@
 
 namespace waybill {
 
+/// A number that stands for a set of losses: the sum of this over all of them. An acceptance
+/// carries the one of the losses that it accepts, so that it does not cover damage that came later.
+std::uint64_t loss_mark_of(const Damage &damage);
+
 class Replay final : public LogReceiver {
   public:
-    Replay(Index &index, std::string file, FileKind kind, std::uint64_t revision)
-        : index_(index), file_(std::move(file)), kind_(kind), revision_(revision) {}
+    /// `loss_mark` is that of the files read before.
+    Replay(Index &index, std::string file, FileKind kind, std::uint64_t revision,
+           std::uint64_t loss_mark)
+        : index_(index), file_(std::move(file)), kind_(kind), revision_(revision),
+          loss_mark_(loss_mark) {}
 
     std::uint8_t *batch_memory(std::size_t size_bytes) override;
     void frame(Frame &frame, std::uint64_t offset) override;
@@ -34,6 +41,7 @@ class Replay final : public LogReceiver {
     bool is_complete() const { return ended_ && records_ >= records_expected_; }
     bool closed() const { return closed_; } ///< the last record says that all before is durable
     bool loss_accepted() const { return accepted_; } ///< and no damage came after it
+    std::uint64_t loss_mark() const { return loss_mark_; }
 
     void add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses = true);
     void mark_all(std::uint16_t flags);
@@ -54,6 +62,7 @@ class Replay final : public LogReceiver {
     bool ended_ = false;
     bool closed_ = false;
     bool accepted_ = false;
+    std::uint64_t loss_mark_;
     std::vector<Damage> damage_;
 };
 

@@ -33,8 +33,6 @@ class SnapshotBatches final {
         return flush();
     }
 
-    std::uint64_t offset() const { return offset_; }
-
   private:
     Status flush() {
         const Bytes bytes = batch_.seal(salt_, offset_);
@@ -56,8 +54,7 @@ class SnapshotBatches final {
 } // namespace
 
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written,
-                      bool *named) {
+                      const std::vector<const Frame *> &frames, bool *named) {
     Result<std::unique_ptr<Replacement>> begun = disk.begin_replace(snapshot_name);
     if (!begun.ok())
         return begun.status();
@@ -83,7 +80,6 @@ Status write_snapshot(Disk &disk, const FileHeader &header,
         return found.status();
     if (*found != *written)
         return failure(Code::Io, "snapshot: the name leads to another file than was written");
-    *bytes_written = batches.offset();
     return {};
 }
 

@@ -19,8 +19,7 @@ namespace waybill {
 /// Writes the frames as snapshot header.generation. The frames must stay alive meanwhile. After a
 /// failure `*named` tells whether the file may have its name all the same.
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, std::uint64_t *bytes_written,
-                      bool *named);
+                      const std::vector<const Frame *> &frames, bool *named);
 
 /// Removes the journals older than `generation`.
 Status drop_older_journals(Disk &disk, std::uint64_t generation);

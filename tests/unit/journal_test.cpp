@@ -26,7 +26,9 @@ struct SampleJournal {
         header.salt = salt;
         header.generation = 1;
         disk.can_allocate = false; // So that the file ends with the last batch.
-        Result<std::unique_ptr<JournalWriter>> started = JournalWriter::start(disk, header, 0);
+        bool left_behind = false;
+        Result<std::unique_ptr<JournalWriter>> started =
+            JournalWriter::start(disk, header, 0, &left_behind);
         if (!started.ok())
             qFatal("%s", started.status().message.c_str());
         writer = std::move(*started);
@@ -62,7 +64,7 @@ const Images without_last_batch = {{"a", "1"}, {"b", "2"}, {"c", "1"}, {"d", "1"
 struct Reading {
     explicit Reading(const std::vector<std::uint8_t> &bytes,
                      std::uint64_t salt = SampleJournal::salt)
-        : replay(index, "journal.1", FileKind::Journal, 0) {
+        : replay(index, "journal.1", FileKind::Journal, 0, 0) {
         MemoryDisk disk;
         disk.add("journal.1", bytes);
         Result<std::unique_ptr<File>> file = disk.open("journal.1", OpenMode::Read);
@@ -150,7 +152,9 @@ void JournalTest::batchesAreReadBackFromARealFile() {
     FileHeader header{};
     header.salt = random_u64();
     header.generation = 3;
-    Result<std::unique_ptr<JournalWriter>> writer = JournalWriter::start(**disk, header, 4096);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(**disk, header, 4096, &left_behind);
     QVERIFY(writer.ok());
     for (std::uint64_t revision = 1; revision <= 20; ++revision) {
         Batch batch = one_put({"image" + std::to_string(revision), "x"}, revision);
@@ -167,7 +171,7 @@ void JournalTest::batchesAreReadBackFromARealFile() {
     QCOMPARE(found->salt, header.salt);
     QCOMPARE(found->generation, std::uint64_t{3});
     Index index;
-    Replay replay(index, "journal.3", FileKind::Journal, 0);
+    Replay replay(index, "journal.3", FileKind::Journal, 0, 0);
     Result<LogEnd> end = read_log(**file, header.salt, LogTail::MayBeTorn, replay);
     QVERIFY(end.ok());
     QCOMPARE(images_in(index).size(), std::size_t{20});
@@ -408,7 +412,9 @@ void JournalTest::fullDiskLeavesTheJournalUsable() {
     header.salt = SampleJournal::salt;
     header.generation = 1;
     disk.capacity = 200 << 10;
-    Result<std::unique_ptr<JournalWriter>> writer = JournalWriter::start(disk, header, 0);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, 0, &left_behind);
     QVERIFY(writer.ok());
     Batch huge = one_put({"huge", std::string(4000, 'x')}, 1);
     for (std::uint64_t revision = 2; revision <= 100; ++revision) {
@@ -429,7 +435,9 @@ void JournalTest::partlyWrittenBatchIsZeroedWhenTheDiskIsFull() {
     FileHeader header{};
     header.salt = SampleJournal::salt;
     header.generation = 1;
-    Result<std::unique_ptr<JournalWriter>> writer = JournalWriter::start(disk, header, 0);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, 0, &left_behind);
     QVERIFY(writer.ok());
     bool failing = true;
     disk.before = [&](const std::string &call, const std::string &) {
@@ -448,7 +456,9 @@ void JournalTest::putMayNotUseTheReserve() {
     header.generation = 1;
     constexpr std::uint64_t reserve = 10'000;
     disk.capacity = header_block_bytes + reserve + 1'000;
-    Result<std::unique_ptr<JournalWriter>> writer = JournalWriter::start(disk, header, reserve);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, reserve, &left_behind);
     QVERIFY(writer.ok());
     std::uint64_t revision = 0;
     Status status;
@@ -468,7 +478,9 @@ void JournalTest::removalMayUseTheReserve() {
     header.generation = 1;
     constexpr std::uint64_t reserve = 10'000;
     disk.capacity = header_block_bytes + reserve + 100;
-    Result<std::unique_ptr<JournalWriter>> writer = JournalWriter::start(disk, header, reserve);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, reserve, &left_behind);
     QVERIFY(writer.ok());
     Batch put = one_put({"a", "1"}, 1);
     QCOMPARE((*writer)->append(put, reserve, false).code, Code::NoSpace);
@@ -493,7 +505,8 @@ void JournalTest::journalThatCannotStartLeavesNoFile() {
     };
     FileHeader header{};
     header.generation = 4;
-    QVERIFY(!JournalWriter::start(disk, header, 0).ok());
+    bool left_behind = false;
+    QVERIFY(!JournalWriter::start(disk, header, 0, &left_behind).ok());
     QVERIFY(!disk.has("journal.4"));
 }
 

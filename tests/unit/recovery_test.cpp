@@ -419,7 +419,9 @@ void RecoveryTest::gapInGenerationsIsDamage() {
     header.generation = 3;
     header.first_revision = 4;
     header.salt = 99;
-    Result<std::unique_ptr<JournalWriter>> third = JournalWriter::start(store.disk, header, 0);
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> third =
+        JournalWriter::start(store.disk, header, 0, &left_behind);
     QVERIFY(third.ok());
     Batch batch;
     const FramePtr frame = SampleImage{"z", "1"}.frame(5);
