@@ -100,6 +100,10 @@ struct Frame {
 };
 static_assert(sizeof(Frame) == 48);
 
+/// So many zeros, at least, always stand behind the last batch of a journal: one that ends without
+/// them was cut off.
+inline constexpr std::size_t journal_end_bytes = 8;
+
 inline constexpr std::uint32_t frame_magic = 0x31464257; // "WBF1"
 inline constexpr std::uint32_t batch_magic = 0x31424257; // "WBB1"
 

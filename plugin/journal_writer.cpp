@@ -44,9 +44,12 @@ Status JournalWriter::take_back(Disk &disk, std::uint64_t generation) {
 
 Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes,
                                    bool may_use_reserve) {
-    const std::uint64_t needed = offset_ + bytes + (may_use_reserve ? 0 : reserve_bytes);
-    if (needed <= allocated_bytes_ || !can_reserve_)
+    const std::uint64_t needed =
+        offset_ + bytes + (may_use_reserve ? 0 : reserve_bytes) + journal_end_bytes;
+    if (needed <= allocated_bytes_)
         return {};
+    if (!can_reserve_)
+        return extend(offset_ + bytes + journal_end_bytes);
     // Steps grow with the journal: a store on a small disk must not take it all at once.
     const std::uint64_t step = std::clamp(allocated_bytes_, limits::journal_step_bytes_min,
                                           limits::journal_step_bytes_max);
@@ -59,12 +62,21 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
         }
         if (status.code == Code::Invalid) { // This file system has no such thing: just grow.
             can_reserve_ = false;
-            return {};
+            return extend(offset_ + bytes + journal_end_bytes);
         }
         if (status.code != Code::NoSpace)
             return status;
     }
     return status;
+}
+
+/// Where no space can be reserved: the zeros that end a journal, behind where the batch will stand.
+Status JournalWriter::extend(std::uint64_t end) {
+    static constexpr std::uint8_t zeros[journal_end_bytes] = {};
+    if (Status written = file_->write(end - journal_end_bytes, zeros); !written.ok())
+        return written;
+    allocated_bytes_ = end;
+    return {};
 }
 
 Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may_use_reserve) {
@@ -93,7 +105,6 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
         return synced;
     }
     offset_ += bytes.size();
-    allocated_bytes_ = std::max(allocated_bytes_, offset_);
     return {};
 }
 

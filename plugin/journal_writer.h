@@ -38,6 +38,7 @@ class JournalWriter final {
     bool failed() const { return failed_; }
 
   private:
+    Status extend(std::uint64_t end);
     Status take_back_bytes(std::uint64_t bytes);
     Status ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes, bool may_use_reserve);
 

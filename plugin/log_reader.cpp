@@ -279,6 +279,7 @@ Result<LogEnd> read_log(File &file, std::uint64_t salt, LogTail tail, LogReceive
     LogScan scan(file, *size, salt, receiver);
     if (Status status = scan.run(end, tail); !status.ok())
         return status;
+    end.is_cut_off = end.end_offset >= *size;
     return end;
 }
 

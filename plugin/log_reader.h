@@ -48,6 +48,7 @@ struct LogEnd {
     std::uint64_t end_offset = header_block_bytes; ///< behind the last good batch
     std::uint64_t last_batch_offset = 0;           ///< of the last good batch; 0: none
     std::uint64_t tail_bytes = 0;        ///< bytes behind it up to the last one that is not zero
+    bool is_cut_off = false;             ///< nothing stands behind end_offset, not even zeros
     std::uint64_t tail_whole_frames = 0; ///< frames in the tail whose heads were whole
 };
 

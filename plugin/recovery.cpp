@@ -58,7 +58,8 @@ class Recovery final {
     Status check_mode(ReferenceMode found);
     Status make_newest_durable();
     Status write_anew();
-    void add_damage(std::string file, std::string what, bool loses = true);
+    void add_damage(std::string file, std::string what, bool loses = true,
+                    std::uint64_t offset = 0);
     void take_damage(Replay &replay, const std::string &file);
     void lose_everything_before();
 
@@ -80,8 +81,8 @@ class Recovery final {
     bool lost_journal_ = false; ///< one whose end is unknown, and nothing newer says more
 };
 
-void Recovery::add_damage(std::string file, std::string what, bool loses) {
-    out_.damage.push_back({file, 0, 0, std::move(what), loses, {}});
+void Recovery::add_damage(std::string file, std::string what, bool loses, std::uint64_t offset) {
+    out_.damage.push_back({file, offset, 0, std::move(what), loses, {}});
     out_.loss_mark += loss_mark_of(out_.damage.back());
     out_.degraded = out_.degraded || loses;
     if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
@@ -330,6 +331,14 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
     out_.revision = replay.revision();
     take_damage(replay, name);
     out_.generation = generation;
+    if (end->is_cut_off) {
+        add_damage(name, "ends without the zeros that end a journal", true, end->end_offset);
+        lose_everything_before();
+        // What is appended to it would hide that.
+        lost_journal_ = newest;
+        newest_ = {};
+        return {};
+    }
     newest_ = std::move(*log);
     newest_end_ = *end;
     newest_is_closed_ = replay.closed();

@@ -50,8 +50,9 @@ struct SampleStore {
         batch.add(head, encode_removal(keys));
         append(batch, true);
     }
-    void accept_loss() {
+    void accept_loss(std::uint64_t mark) {
         Frame head{};
+        head.key_hash = mark;
         head.kind = static_cast<std::uint16_t>(FrameKind::AcceptLoss);
         head.revision = ++revision;
         Batch batch;
@@ -89,7 +90,9 @@ class RecoveryTest : public QObject {
     void damagedPruneMarksWhatItMayHaveLeftAlive();
     void marksOutliveAnotherRecovery();
     void acceptedLossClearsMarks();
+    void acceptanceDoesNotCoverWhatIsDamagedLater();
     void damageAfterAnAcceptedLossCountsAgain();
+    void journalCutOffBetweenBatchesIsDamage();
     void unreadableHeaderIsDamage();
     void oneDamagedHeaderCopyLosesNothing();
     void unreadableHeaderWithoutSnapshotIsCorrupt();
@@ -239,8 +242,14 @@ void RecoveryTest::acceptedLossClearsMarks() {
     SampleStore store;
     store.put({{"a", "1"}});
     store.put({{"a", "2"}});
-    store.accept_loss();
+    store.put({{"b", "1"}});
     store.damage_payload(1, 40);
+    Index seen;
+    Result<Recovered> damaged =
+        recover_store(store.disk, {.read_only = true, .references = {}}, seen);
+    QVERIFY(damaged.ok());
+    QVERIFY(damaged->degraded);
+    store.accept_loss(damaged->loss_mark);
     Index index;
     Result<Recovered> recovered = recover_store(store.disk, {}, index);
     QVERIFY(recovered.ok());
@@ -249,10 +258,23 @@ void RecoveryTest::acceptedLossClearsMarks() {
     QCOMPARE(marked_in(index, frame_flags_stored), Names{});
 }
 
+void RecoveryTest::acceptanceDoesNotCoverWhatIsDamagedLater() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"a", "2"}});
+    store.accept_loss(0);
+    store.damage_payload(1, 40);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+}
+
 void RecoveryTest::damageAfterAnAcceptedLossCountsAgain() {
     SampleStore store;
     store.put({{"a", "1"}});
-    store.accept_loss();
+    store.accept_loss(0);
     store.put({{"a", "2"}});
     store.put({{"b", "1"}});
     store.damage_payload(2, 40);
@@ -260,6 +282,19 @@ void RecoveryTest::damageAfterAnAcceptedLossCountsAgain() {
     Result<Recovered> recovered = recover_store(store.disk, {}, index);
     QVERIFY(recovered.ok());
     QVERIFY(recovered->degraded);
+    QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
+}
+
+void RecoveryTest::journalCutOffBetweenBatchesIsDamage() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.put({{"a", "2"}});
+    store.disk.bytes("journal.1").resize(store.starts[1]);
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY2(recovered->degraded, "a file that lost its end passed for a whole one");
+    QCOMPARE(recovered->damage[0].offset, std::uint64_t{store.starts[1]});
     QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
 }
 
