@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
+#include <new>
 
 namespace waybill {
 
@@ -38,6 +40,33 @@ Status system_failure(int sys_errno, const std::string &what) {
     // beyond the host's own.
     const char *reason = ::strerror_r(sys_errno, text, sizeof text);
     return {code_of(sys_errno), sys_errno, -1, {}, what + ": " + reason};
+}
+
+/// The text is short enough to stand in the string itself.
+static Status out_of_memory() noexcept { return failure(Code::NoMemory, "memory ran out"); }
+
+Status thrown_failure() noexcept {
+    try {
+        throw;
+    } catch (const std::bad_alloc &) {
+        return out_of_memory();
+    } catch (const std::exception &thrown) {
+        try {
+            return failure(Code::Internal, thrown.what());
+        } catch (...) {
+            return out_of_memory();
+        }
+    } catch (...) {
+        return failure(Code::Internal, "unknown throw");
+    }
+}
+
+Status copied(const Status &status) noexcept {
+    try {
+        return status;
+    } catch (...) {
+        return {status.code, status.sys_errno, status.position, {}, "(no memory)"};
+    }
 }
 
 } // namespace waybill

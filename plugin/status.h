@@ -71,6 +71,12 @@ inline Status over_limit(std::string field, std::string message) {
 /// `what` is "<file>: <what was tried>"; the errno's text is appended.
 Status system_failure(int sys_errno, const std::string &what);
 
+/// In a catch block: what was thrown. Takes no memory where that is what ran out.
+Status thrown_failure() noexcept;
+
+/// A copy that cannot fail: without its texts where there is no memory for them.
+Status copied(const Status &status) noexcept;
+
 template <typename T> class [[nodiscard]] Result final {
   public:
     Result(T value) : held_(std::move(value)) {}
