@@ -4,6 +4,7 @@
 
 #include "forked.h"
 #include "recovery.h"
+#include "system_call.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -55,26 +56,28 @@ void DirectoryLock::write_holder() {
     [[maybe_unused]] const ssize_t put = ::pwrite(fd_, line, sizeof line, holder_offset);
 }
 
+struct DirectoryCloser {
+    void operator()(DIR *directory) const { ::closedir(directory); }
+};
+
 static Status check_empty(int directory_fd) {
-    const int fd = ::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = fd < 0 ? nullptr : ::fdopendir(fd);
+    const int fd = uninterrupted(
+        [&] { return ::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+    const std::unique_ptr<DIR, DirectoryCloser> directory(fd < 0 ? nullptr : ::fdopendir(fd));
     if (!directory) {
         const int cause = errno;
         if (fd >= 0)
             ::close(fd);
         return system_failure(cause, "directory: list");
     }
-    Status status;
-    while (const dirent *entry = ::readdir(directory)) {
+    while (const dirent *entry = ::readdir(directory.get())) {
         const std::string_view name = entry->d_name;
         if (name == "." || name == ".." || name == "lost+found")
             continue;
-        status =
-            failure(Code::NotStore, "the directory holds '" + std::string(name) + "' but no LOCK");
-        break;
+        return failure(Code::NotStore,
+                       "the directory holds '" + std::string(name) + "' but no LOCK");
     }
-    ::closedir(directory);
-    return status;
+    return {};
 }
 
 Status check_is_store(int directory_fd) {
@@ -87,11 +90,15 @@ Status check_is_store(int directory_fd) {
 
 Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
     constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    int fd = ::openat(directory_fd, lock_name, flags);
+    // First, so that no descriptor is lost, and no lock with it, for want of memory.
+    std::unique_ptr<DirectoryLock> taken(new DirectoryLock);
+    int &fd = taken->fd_;
+    fd = uninterrupted([&] { return ::openat(directory_fd, lock_name, flags); });
     if (fd < 0 && errno == ENOENT) {
         if (Status empty = check_empty(directory_fd); !empty.ok())
             return empty;
-        fd = ::openat(directory_fd, lock_name, flags | O_CREAT, 0600);
+        fd =
+            uninterrupted([&] { return ::openat(directory_fd, lock_name, flags | O_CREAT, 0600); });
         if (fd >= 0)
             (void)::fchmod(fd, 0600);
     }
@@ -99,32 +106,34 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
         return failure(Code::Symlink, "LOCK: is not a plain file");
     if (fd < 0)
         return system_failure(errno, "LOCK: open");
+    forked::watch(fd);
     struct stat locked, named;
-    if (::fstat(fd, &locked) != 0 || !S_ISREG(locked.st_mode)) {
-        ::close(fd);
+    if (::fstat(fd, &locked) != 0)
+        return system_failure(errno, "LOCK: stat");
+    if (!S_ISREG(locked.st_mode))
         return failure(Code::Symlink, "LOCK: is not a plain file");
-    }
     struct flock lock = whole_file(F_WRLCK);
     if (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
         const int cause = errno;
-        Status status = cause == EAGAIN || cause == EACCES
-                            ? Status{Code::Locked, cause, -1, {}, "held by " + read_holder(fd)}
-                            : system_failure(cause, "LOCK: lock");
-        ::close(fd);
-        return status;
+        if (cause == EAGAIN || cause == EACCES)
+            return Status{Code::Locked, cause, -1, {}, "held by " + read_holder(fd)};
+        return system_failure(cause, "LOCK: lock");
     }
-    if (::fstatat(directory_fd, lock_name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-        named.st_ino != locked.st_ino || named.st_dev != locked.st_dev) {
-        ::close(fd);
+    taken->is_held_ = true;
+    const bool found = ::fstatat(directory_fd, lock_name, &named, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!found && errno != ENOENT)
+        return system_failure(errno, "LOCK: stat");
+    if (!found || named.st_ino != locked.st_ino || named.st_dev != locked.st_dev)
         return failure(Code::Locked, "LOCK was replaced while it was being taken");
-    }
-    forked::watch(fd);
-    return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
+    return taken;
 }
 
 DirectoryLock::~DirectoryLock() {
+    if (fd_ < 0)
+        return;
     struct flock lock = whole_file(F_UNLCK);
-    (void)::fcntl(fd_, F_OFD_SETLK, &lock);
+    if (is_held_)
+        (void)::fcntl(fd_, F_OFD_SETLK, &lock);
     forked::unwatch(fd_);
     ::close(fd_);
 }

@@ -25,9 +25,10 @@ class DirectoryLock final {
     DirectoryLock &operator=(const DirectoryLock &) = delete;
 
   private:
-    explicit DirectoryLock(int fd) : fd_(fd) {}
+    DirectoryLock() = default;
 
-    int fd_;
+    int fd_ = -1;
+    bool is_held_ = false;
 };
 
 /// Whether the directory holds a store, for those that take no lock.

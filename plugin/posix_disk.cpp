@@ -3,6 +3,7 @@
 #include "posix_disk.h"
 
 #include "forked.h"
+#include "system_call.h"
 
 #include <QtCore/QSaveFile>
 
@@ -18,22 +19,27 @@ static const char *const damaged_directory = "damaged";
 
 /// A failed sync is final, but a sync that a signal interrupted has not failed.
 static int sync_fd(int fd, int (*call)(int)) {
-    int result;
-    do
-        result = call(fd);
-    while (result != 0 && errno == EINTR);
-    return result;
+    return uninterrupted([&] { return call(fd); });
 }
+
+struct DirectoryCloser {
+    void operator()(DIR *directory) const { ::closedir(directory); }
+};
 
 namespace {
 
 class PosixFile final : public File {
   public:
-    PosixFile(int fd, std::string name) : fd_(fd), name_(std::move(name)) { forked::watch(fd_); }
+    explicit PosixFile(std::string name) : name_(std::move(name)) {}
     ~PosixFile() override {
+        if (fd_ < 0)
+            return;
         forked::unwatch(fd_);
         ::close(fd_);
     }
+
+    /// The memory for it has been had before there is a descriptor that could be lost.
+    Status open(int directory_fd, OpenMode mode);
 
     Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out) override {
         std::size_t done = 0;
@@ -74,10 +80,9 @@ class PosixFile final : public File {
     }
 
     Status allocate(std::uint64_t offset, std::uint64_t length) override {
-        int result;
-        do
-            result = ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(length));
-        while (result != 0 && errno == EINTR);
+        const int result = uninterrupted([&] {
+            return ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(length));
+        });
         if (result == 0)
             return {};
         if (errno == EOPNOTSUPP || errno == ENOSYS)
@@ -100,9 +105,31 @@ class PosixFile final : public File {
     }
 
   private:
-    int fd_;
+    int fd_ = -1;
     std::string name_;
 };
+
+Status PosixFile::open(int directory_fd, OpenMode mode) {
+    // O_NONBLOCK: a FIFO planted under the name must not hang the host.
+    int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
+    if (mode == OpenMode::Create)
+        flags |= O_CREAT | O_EXCL;
+    fd_ = uninterrupted([&] { return ::openat(directory_fd, name_.c_str(), flags, 0600); });
+    if (fd_ < 0 && (errno == EISDIR || errno == ENXIO))
+        return {Code::Symlink, errno, -1, {}, name_ + ": is not a plain file"};
+    if (fd_ < 0)
+        return system_failure(errno, name_ + ": open");
+    forked::watch(fd_);
+    struct stat found;
+    if (::fstat(fd_, &found) != 0)
+        return system_failure(errno, name_ + ": stat");
+    if (!S_ISREG(found.st_mode))
+        return failure(Code::Symlink, name_ + ": is not a plain file");
+    if (mode == OpenMode::Create && ::fchmod(fd_, 0600) != 0)
+        return system_failure(errno, name_ + ": set permissions");
+    return {};
+}
 
 /// QSaveFile reports neither a failed sync nor a failed flush within its commit, and syncs no
 /// directory: so everything is flushed and synced here, checked, before commit is called.
@@ -110,9 +137,13 @@ class SavedReplacement final : public Replacement {
   public:
     SavedReplacement(const QString &path, std::string name) : file_(path), name_(std::move(name)) {}
     ~SavedReplacement() override {
-        if (file_.isOpen()) {
+        if (!file_.isOpen())
+            return;
+        try {
             file_.cancelWriting();
             file_.commit();
+        } catch (...) {
+            // Out of memory. A file without a name goes with its descriptor; another is swept.
         }
     }
 
@@ -173,7 +204,8 @@ static Status make_directories(const std::string &path) {
                 return system_failure(errno, part + ": set permissions");
             const std::size_t last = part.rfind('/');
             const std::string parent = last == 0 ? "/" : part.substr(0, last);
-            const int fd = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            const int fd = uninterrupted(
+                [&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
             if (fd < 0 || sync_fd(fd, ::fsync) != 0) {
                 const int cause = errno;
                 if (fd >= 0)
@@ -190,30 +222,36 @@ static Status make_directories(const std::string &path) {
 }
 
 Result<std::unique_ptr<PosixDisk>> PosixDisk::open(const std::string &root, bool create) {
-    int fd = ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    std::unique_ptr<PosixDisk> disk(new PosixDisk);
+    const auto open_root = [&] { return ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); };
+    int fd = uninterrupted(open_root);
     if (fd < 0 && errno == ENOENT && create) {
         if (Status made = make_directories(root); !made.ok())
             return made;
-        fd = ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = uninterrupted(open_root);
     }
     if (fd < 0 && errno == ENOTDIR)
         return Status{Code::NotStore, ENOTDIR, -1, {}, root + ": not a directory"};
     if (fd < 0)
         return system_failure(errno, root + ": open directory");
     forked::watch(fd);
-    return std::unique_ptr<PosixDisk>(new PosixDisk(fd));
+    disk->directory_fd_ = fd;
+    return disk;
 }
 
 PosixDisk::~PosixDisk() {
+    if (directory_fd_ < 0)
+        return;
     forked::unwatch(directory_fd_);
     ::close(directory_fd_);
 }
 
 Result<std::vector<std::string>> PosixDisk::list() {
-    const int fd = ::openat(directory_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = uninterrupted(
+        [&] { return ::openat(directory_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
     if (fd < 0)
         return system_failure(errno, "directory: open");
-    DIR *directory = ::fdopendir(fd);
+    const std::unique_ptr<DIR, DirectoryCloser> directory(::fdopendir(fd));
     if (!directory) {
         const int cause = errno;
         ::close(fd);
@@ -221,40 +259,22 @@ Result<std::vector<std::string>> PosixDisk::list() {
     }
     std::vector<std::string> names;
     errno = 0;
-    while (const dirent *entry = ::readdir(directory)) {
+    while (const dirent *entry = ::readdir(directory.get())) {
         const std::string_view name = entry->d_name;
         if (name != "." && name != "..")
             names.emplace_back(name);
+        errno = 0; // An allocation may have set it.
     }
-    const int cause = errno;
-    ::closedir(directory);
-    if (cause != 0)
-        return system_failure(cause, "directory: list");
+    if (errno != 0)
+        return system_failure(errno, "directory: list");
     return names;
 }
 
 Result<std::unique_ptr<File>> PosixDisk::open(const std::string &name, OpenMode mode) {
-    // O_NONBLOCK: a FIFO planted under the name must not hang the host.
-    int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
-    if (mode == OpenMode::Create)
-        flags |= O_CREAT | O_EXCL;
-    const int fd = ::openat(directory_fd_, name.c_str(), flags, 0600);
-    if (fd < 0 && (errno == EISDIR || errno == ENXIO))
-        return Status{Code::Symlink, errno, -1, {}, name + ": is not a plain file"};
-    if (fd < 0)
-        return system_failure(errno, name + ": open");
-    struct stat found;
-    if (::fstat(fd, &found) != 0 || !S_ISREG(found.st_mode)) {
-        ::close(fd);
-        return failure(Code::Symlink, name + ": is not a plain file");
-    }
-    if (mode == OpenMode::Create && ::fchmod(fd, 0600) != 0) {
-        const int cause = errno;
-        ::close(fd);
-        return system_failure(cause, name + ": set permissions");
-    }
-    return std::unique_ptr<File>(new PosixFile(fd, name));
+    auto file = std::make_unique<PosixFile>(name);
+    if (Status opened = file->open(directory_fd_, mode); !opened.ok())
+        return opened;
+    return std::unique_ptr<File>(std::move(file));
 }
 
 Result<std::unique_ptr<Replacement>> PosixDisk::begin_replace(const std::string &name) {
@@ -287,8 +307,10 @@ Status PosixDisk::unlink(const std::string &name) {
 Status PosixDisk::keep_damaged(const std::string &name, const std::string &kept_name) {
     if (::mkdirat(directory_fd_, damaged_directory, 0700) != 0 && errno != EEXIST)
         return system_failure(errno, "damaged: make directory");
-    const int fd =
-        ::openat(directory_fd_, damaged_directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = uninterrupted([&] {
+        return ::openat(directory_fd_, damaged_directory,
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    });
     if (fd < 0)
         return system_failure(errno, "damaged: open directory");
     int result = ::linkat(directory_fd_, name.c_str(), fd, kept_name.c_str(), 0);

@@ -29,9 +29,9 @@ class PosixDisk final : public Disk {
     Status sync_directory() override;
 
   private:
-    explicit PosixDisk(int directory_fd) : directory_fd_(directory_fd) {}
+    PosixDisk() = default;
 
-    int directory_fd_;
+    int directory_fd_ = -1;
 };
 
 } // namespace waybill
