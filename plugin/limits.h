@@ -82,9 +82,4 @@ inline constexpr int index_depth_max = 4;
 inline constexpr std::uint32_t manifests_max = 100'000;
 inline constexpr std::size_t root_path_bytes_max = 4095;
 
-// --- start -------------------------------------------------------------------------------------
-
-/// How long create waits for its threads to prove that they run.
-inline constexpr int thread_start_wait_ms = 10'000;
-
 } // namespace waybill::limits

@@ -2,19 +2,11 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "workers.h"
 
-#include "limits.h"
+#include <QtCore/QThread>
 
-#include <chrono>
-#include <condition_variable>
 #include <csignal>
-#include <cstdio>
-#include <mutex>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <system_error>
-#include <thread>
-#include <unistd.h>
-#include <vector>
 
 namespace waybill {
 
@@ -37,97 +29,69 @@ class SignalsBlocked final {
     sigset_t before_;
 };
 
-/// Where threads meet: each waits until all have come or the meeting is called off.
-class Rendezvous final {
-  public:
-    explicit Rendezvous(int expected) : missing_(expected) {}
-
-    void arrive() {
-        std::unique_lock lock(mutex_);
-        if (--missing_ == 0)
-            changed_.notify_all();
-        changed_.wait(lock, [this] { return missing_ == 0 || called_off_; });
-    }
-
-    bool complete_within(std::chrono::milliseconds time) {
-        std::unique_lock lock(mutex_);
-        const bool complete = changed_.wait_for(lock, time, [this] { return missing_ == 0; });
-        called_off_ = !complete;
-        changed_.notify_all();
-        return complete;
-    }
-
-    void call_off() { (void)complete_within(std::chrono::milliseconds(0)); }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    int missing_;
-    bool called_off_ = false;
-};
-
 } // namespace
 
-/// Each Qt thread takes an event descriptor, and aborts the process when there is none.
-static Status prove_descriptors(int threads) {
-    constexpr int spare = 8; // For the store's files, and for a host that opens some meanwhile.
-    std::vector<int> fds;
-    Status status;
-    for (int i = 0; i < threads + spare && status.ok(); ++i) {
-        const int fd = ::eventfd(0, EFD_CLOEXEC);
-        if (fd < 0)
-            status = {Code::Again, errno, -1, {}, "no file descriptor left for the threads"};
-        else
-            fds.push_back(fd);
-    }
-    for (const int fd : fds)
-        ::close(fd);
-    return status;
-}
-
-/// A std::thread that cannot start throws, where a Qt thread would never be heard of again.
-static Status prove_threads(int threads) {
-    const auto meeting = std::make_shared<Rendezvous>(threads);
-    std::vector<std::thread> started;
-    Status status;
+Result<std::unique_ptr<Workers>> Workers::start(int threads) {
+    // Qt takes the first thread that uses it for the main one. One of ours would be a bad choice
+    // for a host that uses Qt itself.
+    (void)QThread::currentThread();
+    std::unique_ptr<Workers> workers(new Workers);
+    workers->threads_.reserve(static_cast<std::size_t>(threads));
+    const SignalsBlocked signals_blocked;
     try {
         for (int i = 0; i < threads; ++i)
-            started.emplace_back([meeting] { meeting->arrive(); });
+            workers->threads_.emplace_back([of = workers.get()] {
+                name_thread("waybill-worker");
+                of->serve();
+            });
     } catch (const std::system_error &error) {
-        status = {Code::Again, error.code().value(), -1, {}, "no thread could be started"};
-        meeting->call_off();
-    }
-    for (std::thread &thread : started)
-        thread.join();
-    return status;
-}
-
-Result<std::unique_ptr<Workers>> Workers::start(int threads) {
-    if (Status status = prove_descriptors(threads); !status.ok())
-        return status;
-    const SignalsBlocked signals_blocked;
-    if (Status status = prove_threads(threads); !status.ok())
-        return status;
-    std::unique_ptr<Workers> workers(new Workers);
-    workers->pool_->setMaxThreadCount(threads);
-    workers->pool_->setExpiryTimeout(-1);
-    const auto meeting = std::make_shared<Rendezvous>(threads);
-    for (int i = 0; i < threads; ++i)
-        workers->run_service([meeting] {
-            name_thread("waybill-worker");
-            meeting->arrive();
-        });
-    if (!meeting->complete_within(std::chrono::milliseconds(limits::thread_start_wait_ms))) {
-        // A pool that waits for a thread which never ran cannot be destroyed: it is left behind.
-        (void)workers->pool_.release();
-        return failure(Code::Again, "the threads did not start in time");
+        return Status{Code::Again, error.code().value(), -1, {}, "no thread could be started"};
     }
     return workers;
 }
 
 Workers::~Workers() {
-    if (pool_)
-        pool_->waitForDone();
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+        posted_.notify_all();
+    }
+    for (std::thread &thread : threads_)
+        thread.join();
+}
+
+void Workers::post(std::function<void()> run, bool is_background) {
+    std::list<Job> job;
+    job.push_back({std::move(run), is_background});
+    const std::lock_guard lock(mutex_);
+    background_ += is_background;
+    jobs_.splice(jobs_.end(), job);
+    posted_.notify_one();
+}
+
+/// Takes jobs until there is none left and none will come.
+void Workers::serve() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        posted_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+        if (jobs_.empty())
+            return;
+        std::list<Job> job;
+        job.splice(job.end(), jobs_, jobs_.begin());
+        const bool is_background = job.front().is_background;
+        lock.unlock();
+        job.front().run();
+        job.clear(); // What it held is gone before anybody takes it for ended.
+        lock.lock();
+        background_ -= is_background;
+        if (background_ == 0)
+            idle_.notify_all();
+    }
+}
+
+void Workers::wait_for_background() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return background_ == 0; });
 }
 
 void Workers::name_thread(const char *name) { ::pthread_setname_np(::pthread_self(), name); }
