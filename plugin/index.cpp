@@ -2,36 +2,40 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "index.h"
 
+#include <algorithm>
+
 namespace waybill {
 
 static constexpr std::size_t table_size_min = 64;
 
 Index::Index() : table_(new Table(table_size_min)) {}
 
-Index::~Index() {
-    clear();
-    delete table_.load();
-}
+Index::~Index() { free_all(); }
 
 void Index::clear() {
-    // Blocks free their frames; the others are freed one by one.
-    Table *table = table_.load();
+    auto *fresh = new Table(table_size_min);
+    free_all();
+    table_.store(fresh);
+    retired_.clear();
+    retired_done_ = 0;
+    blocks_.clear();
+    free_numbers_.clear();
+    used_slots_ = 0;
+    image_count_ = live_bytes_ = removal_bytes_ = 0;
+}
+
+/// Blocks free their frames; the others are freed one by one.
+void Index::free_all() {
     for_each_frame([](Frame &frame) {
         if (frame.block == 0)
             std::free(&frame);
     });
-    for (const Retired &retired : retired_) {
-        if (retired.frame && retired.frame->block == 0)
-            std::free(retired.frame);
-        delete retired.table;
+    for (std::size_t i = retired_done_; i < retired_.size(); ++i) {
+        if (retired_[i].frame && retired_[i].frame->block == 0)
+            std::free(retired_[i].frame);
+        delete retired_[i].table;
     }
-    retired_.clear();
-    blocks_.clear();
-    free_numbers_.clear();
-    table_.store(new Table(table_size_min));
-    delete table;
-    used_slots_ = 0;
-    image_count_ = live_bytes_ = removal_bytes_ = 0;
+    delete table_.load();
 }
 
 Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
@@ -99,6 +103,9 @@ std::uint8_t *Index::add_block(std::size_t size_bytes, std::uint32_t *number) {
     Block block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[size_bytes]), 0};
     std::uint8_t *bytes = block.bytes.get();
     if (free_numbers_.empty()) {
+        // A number that becomes free must find room, whoever frees it.
+        if (free_numbers_.capacity() <= blocks_.size())
+            free_numbers_.reserve(2 * blocks_.size() + 1);
         blocks_.push_back(std::move(block));
         *number = static_cast<std::uint32_t>(blocks_.size());
     } else {
@@ -128,13 +135,26 @@ void Index::account(const Frame &frame, bool add) {
     change(removal_bytes_, waybill::removal_bytes(frame));
 }
 
-void Index::grow_if_needed() {
+void Index::reserve_retired(std::size_t more) {
+    const std::size_t needed = retired_.size() + more;
+    if (needed > retired_.capacity())
+        retired_.reserve(std::max(needed, 2 * retired_.capacity()));
+}
+
+void Index::reserve(std::size_t puts, std::size_t removals) {
+    reserve_retired(puts + removals + 1); // And the table that is outgrown.
+    grow(puts);
+}
+
+/// Makes room for more images, if there is none.
+void Index::grow(std::size_t more) {
     Table *table = table_.load();
-    if ((used_slots_ + 1) * 2 <= table->mask + 1)
+    if ((used_slots_ + more) * 2 <= table->mask + 1)
         return;
     std::size_t size = table_size_min;
-    while (size < (image_count() + 1) * 3)
+    while (size < (image_count() + more) * 3)
         size *= 2;
+    reserve_retired(1);
     auto *grown = new Table(size);
     for (std::size_t i = 0; i <= table->mask; ++i) {
         Frame *frame = table->entries[i].frame.load(std::memory_order_relaxed);
@@ -152,6 +172,7 @@ void Index::grow_if_needed() {
 }
 
 void Index::put(Frame *frame) {
+    reserve_retired(1); // Before anything is changed.
     const std::string_view name_space = namespace_of(*frame);
     const std::string_view reference = reference_of(*frame);
     if (Slot *slot = find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
@@ -162,7 +183,7 @@ void Index::put(Frame *frame) {
         retire(replaced);
         return;
     }
-    grow_if_needed();
+    grow(1);
     Table *table = table_.load();
     std::size_t i = frame->key_hash & table->mask;
     while (table->entries[i].frame.load(std::memory_order_relaxed))
@@ -179,6 +200,7 @@ bool Index::erase(std::string_view name_space, std::string_view reference) {
     Slot *slot = find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
     if (!slot)
         return false;
+    reserve_retired(1);
     Frame *frame = slot->frame.load(std::memory_order_relaxed);
     account(*frame, false);
     slot->frame.store(tombstone(), std::memory_order_release);
@@ -212,11 +234,18 @@ void Index::reclaim() {
     if (retired_.empty())
         return;
     epoch_.try_advance();
-    while (!retired_.empty() && retired_.front().epoch + 2 <= epoch_.current()) {
-        if (retired_.front().frame)
-            release(retired_.front().frame);
-        delete retired_.front().table;
-        retired_.pop_front();
+    while (retired_done_ < retired_.size() &&
+           retired_[retired_done_].epoch + 2 <= epoch_.current()) {
+        const Retired &gone = retired_[retired_done_++];
+        if (gone.frame)
+            release(gone.frame);
+        delete gone.table;
+    }
+    // What is freed is moved over seldom enough to cost next to nothing each.
+    if (2 * retired_done_ >= retired_.size()) {
+        retired_.erase(retired_.begin(),
+                       retired_.begin() + static_cast<std::ptrdiff_t>(retired_done_));
+        retired_done_ = 0;
     }
 }
 

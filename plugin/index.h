@@ -14,7 +14,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -78,6 +77,8 @@ class Index final {
 
     /// Back to empty. No reader may be at it.
     void clear();
+    /// Takes the memory for so many puts and removals, which then cannot fail.
+    void reserve(std::size_t puts, std::size_t removals);
     /// Publishes `frame` under its key; the index owns it from now on.
     void put(Frame *frame);
     /// Whether there was such an image.
@@ -111,7 +112,9 @@ class Index final {
     static Slot *find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
                            std::string_view reference);
 
-    void grow_if_needed();
+    void free_all();
+    void reserve_retired(std::size_t more);
+    void grow(std::size_t more);
     void retire(Frame *frame);
     void release(Frame *frame);
     void account(const Frame &frame, bool add);
@@ -132,7 +135,8 @@ class Index final {
     std::atomic<std::uint64_t> removal_bytes_{0};
     std::vector<Block> blocks_; ///< number n stands at n - 1
     std::vector<std::uint32_t> free_numbers_;
-    std::deque<Retired> retired_;
+    std::vector<Retired> retired_;
+    std::size_t retired_done_ = 0; ///< of them, from the front, have been freed
 };
 
 } // namespace waybill
