@@ -20,20 +20,30 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const Fi
     Result<std::unique_ptr<File>> file = disk.open(name, OpenMode::Create);
     if (!file.ok())
         return file.status();
-    auto writer = std::make_unique<JournalWriter>(std::move(*file), header, header_block_bytes, 0);
-    Status status = writer->ensure_space(0, reserve_bytes, false);
-    if (status.ok())
-        status = writer->file_->write(0, encode_header(FileKind::Journal, header));
-    if (status.ok())
-        status = writer->file_->sync();
-    if (status.ok())
-        status = disk.sync_directory();
-    if (!status.ok()) {
-        writer.reset();
-        *left_behind = !take_back(disk, header.generation).ok();
-        return status;
+    std::unique_ptr<JournalWriter> writer;
+    bool directory_synced = true;
+    Status status;
+    try {
+        writer = std::make_unique<JournalWriter>(std::move(*file), header, header_block_bytes, 0);
+        status = writer->ensure_space(0, reserve_bytes, false);
+        if (status.ok())
+            status = writer->file_->write(0, encode_header(FileKind::Journal, header));
+        if (status.ok())
+            status = writer->file_->sync();
+        if (status.ok()) {
+            status = disk.sync_directory();
+            directory_synced = status.ok();
+        }
+    } catch (...) {
+        status = thrown_failure();
     }
-    return writer;
+    if (status.ok())
+        return writer;
+    writer.reset();
+    // A directory whose sync has failed is not synced again for that.
+    const Status gone = take_back(disk, header.generation);
+    *left_behind = !gone.ok() || !directory_synced;
+    return status;
 }
 
 Status JournalWriter::take_back(Disk &disk, std::uint64_t generation) {
@@ -91,19 +101,21 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
         return space;
     }
     const Bytes bytes = batch.seal(header_.salt, offset_);
+    failed_ = true; // Until it has gone well: even what follows a failure may fail.
     if (Status written = file_->write(offset_, bytes); !written.ok()) {
-        if (written.code == Code::NoSpace && take_back_bytes(bytes.size()).ok())
+        if (written.code == Code::NoSpace && take_back_bytes(bytes.size()).ok()) {
+            failed_ = false;
             return written;
-        failed_ = true;
+        }
         written.code = Code::Io;
         return written;
     }
     if (Status synced = file_->sync(); !synced.ok()) {
-        failed_ = true;
         synced.code = Code::Io;
         synced.message += " (whether the operation is stored is unknown)";
         return synced;
     }
+    failed_ = false;
     offset_ += bytes.size();
     return {};
 }
