@@ -24,7 +24,15 @@ std::int32_t start(waybill_store *store, waybill_future **future, waybill_error 
             return checked;
         if (!future)
             return invalid("future", "NULL");
-        return make_future(*store, verb(*store->store), future);
+        // Beforehand: what has been accepted must not be answered with a lack of memory.
+        auto made = std::make_unique<waybill_future>();
+        made->notifier = store->store->notifier();
+        Result<OperationPtr> operation = verb(*store->store);
+        if (!operation.ok())
+            return operation.status();
+        made->operation = std::move(*operation);
+        *future = made.release();
+        return {};
     });
 }
 

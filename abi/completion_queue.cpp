@@ -4,19 +4,24 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 namespace waybill {
 
 Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
-    const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0)
+    std::shared_ptr<CompletionQueue> queue(new CompletionQueue);
+    queue->fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (queue->fd_ < 0)
         return system_failure(errno, "eventfd");
-    return std::shared_ptr<CompletionQueue>(new CompletionQueue(fd));
+    return queue;
 }
 
-CompletionQueue::~CompletionQueue() { ::close(fd_); }
+CompletionQueue::~CompletionQueue() {
+    if (fd_ >= 0)
+        ::close(fd_);
+}
 
 static void signal_fd(int fd) {
     const std::uint64_t one = 1;
@@ -24,11 +29,11 @@ static void signal_fd(int fd) {
     [[maybe_unused]] const ssize_t put = ::write(fd, &one, sizeof one);
 }
 
-void CompletionQueue::push(const waybill_completion &completion) {
+void CompletionQueue::push(Completions &completions) noexcept {
     const std::lock_guard lock(mutex_);
-    completions_.push_back(completion);
-    if (completions_.size() == 1)
+    if (completions_.empty())
         signal_fd(fd_);
+    completions_.splice(completions_.end(), completions);
 }
 
 std::uint32_t CompletionQueue::drain(waybill_completion *out, std::uint32_t capacity) {
@@ -39,7 +44,7 @@ std::uint32_t CompletionQueue::drain(waybill_completion *out, std::uint32_t capa
     const auto taken =
         static_cast<std::uint32_t>(std::min<std::size_t>(capacity, completions_.size()));
     std::copy_n(completions_.begin(), taken, out);
-    completions_.erase(completions_.begin(), completions_.begin() + taken);
+    completions_.erase(completions_.begin(), std::next(completions_.begin(), taken));
     if (!completions_.empty())
         signal_fd(fd_);
     return taken;

@@ -12,17 +12,6 @@ static Status check(const waybill_future *future) {
     return {};
 }
 
-Status make_future(const waybill_store &store, Result<OperationPtr> operation,
-                   waybill_future **future) {
-    if (!operation.ok())
-        return operation.status();
-    auto made = std::make_unique<waybill_future>();
-    made->operation = std::move(*operation);
-    made->notifier = store.store->notifier();
-    *future = made.release();
-    return {};
-}
-
 Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
     if (Status checked = check(future); !checked.ok())
         return checked;
@@ -33,7 +22,8 @@ Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
         if (!operation.wait(timeout_ms))
             return failure(Code::TimedOut, "not done within " + std::to_string(timeout_ms) + " ms");
     }
-    return operation.outcome()->status;
+    // Its own code, whatever memory there is: "no memory" would say that nothing was stored.
+    return copied(operation.outcome()->status);
 }
 
 Status status_of(const waybill_future *future) {
@@ -41,7 +31,7 @@ Status status_of(const waybill_future *future) {
         return checked;
     if (!future->operation->finished())
         return failure(Code::Pending, "still under way");
-    return future->operation->outcome()->status;
+    return copied(future->operation->outcome()->status);
 }
 
 Status call_back(waybill_future *future, FutureCallback callback, void *payload) {
@@ -49,14 +39,18 @@ Status call_back(waybill_future *future, FutureCallback callback, void *payload)
         return checked;
     if (!callback)
         return invalid("callback", "NULL");
+    // All that the call will need is made here, where a lack of memory can still be answered.
+    const auto calls = std::make_shared<Notifier::Calls>();
+    calls->push_back([future, callback, payload] { callback(payload, future); });
+    Operation::Subscribers subscriber;
+    subscriber.push_back([calls, notifier = future->notifier] {
+        // After destroy there is no thread of the library left: the caller's own serves.
+        if (!notifier->post(*calls))
+            calls->front()();
+    });
     if (future->has_callback.exchange(true))
         return failure(Code::State, "the future has a callback already");
-    future->operation->subscribe([future, callback, payload, notifier = future->notifier] {
-        const auto call = [future, callback, payload] { callback(payload, future); };
-        // After destroy there is no thread of the library left: the caller's own serves.
-        if (!notifier->post(call))
-            call();
-    });
+    future->operation->subscribe(subscriber);
     return {};
 }
 
@@ -67,17 +61,23 @@ Status attach(waybill_queue *queue, waybill_future *future, std::uint64_t token)
         return invalid("queue", "NULL");
     if (queue->fork_generation != forked::generation())
         return failure(Code::Forked, "the queue belongs to the parent process");
-    if (future->has_queue.exchange(true))
-        return failure(Code::State, "the future has a queue already");
+    const auto completions = std::make_shared<CompletionQueue::Completions>();
+    completions->push_back({token, future, WAYBILL_OK, 0});
     // Weak: a queue that the host has freed takes nothing more. The operation is reached through
     // the future's own reference, which this call must not outlive.
-    future->operation->subscribe([weak = std::weak_ptr(queue->queue), future, token,
-                                  operation = std::weak_ptr(future->operation)] {
+    Operation::Subscribers subscriber;
+    subscriber.push_back([weak = std::weak_ptr(queue->queue), completions,
+                          operation = std::weak_ptr(future->operation)] {
         const auto target = weak.lock();
         const auto ended = operation.lock();
-        if (target && ended)
-            target->push({token, future, code_number(ended->outcome()->status.code), 0});
+        if (!target || !ended)
+            return;
+        completions->front().status = code_number(ended->outcome()->status.code);
+        target->push(*completions);
     });
+    if (future->has_queue.exchange(true))
+        return failure(Code::State, "the future has a queue already");
+    future->operation->subscribe(subscriber);
     return {};
 }
 

@@ -11,9 +11,6 @@ namespace waybill {
 
 using FutureCallback = void (*)(void *payload, waybill_future *future);
 
-/// Hands the operation out, if there is one.
-Status make_future(const waybill_store &store, Result<OperationPtr> operation,
-                   waybill_future **future);
 Status wait_for(waybill_future *future, std::int64_t timeout_ms);
 Status status_of(const waybill_future *future);
 Status call_back(waybill_future *future, FutureCallback callback, void *payload);

@@ -9,7 +9,7 @@
 #include "waybill/waybill.h"
 
 #include <atomic>
-#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 
@@ -33,19 +33,23 @@ inline const Frame &frame_of(const waybill_image *image) {
 /// freed its queue.
 class CompletionQueue final {
   public:
+    /// Made by the host's thread, so that completing takes no memory.
+    using Completions = std::list<waybill_completion>;
+
     static Result<std::shared_ptr<CompletionQueue>> create();
     ~CompletionQueue();
 
     int fd() const { return fd_; }
-    void push(const waybill_completion &completion);
+    /// Takes the completions out of the list.
+    void push(Completions &completions) noexcept;
     std::uint32_t drain(waybill_completion *out, std::uint32_t capacity);
 
   private:
-    explicit CompletionQueue(int fd) : fd_(fd) {}
+    CompletionQueue() = default;
 
-    const int fd_;
+    int fd_ = -1;
     std::mutex mutex_;
-    std::deque<waybill_completion> completions_;
+    Completions completions_;
 };
 
 } // namespace waybill

@@ -7,14 +7,8 @@
 #include "snapshot.h"
 
 #include <algorithm>
-#include <exception>
 
 namespace waybill {
-
-struct Committer::Planned {
-    Submission submission;
-    std::shared_ptr<Outcome> outcome = std::make_shared<Outcome>();
-};
 
 Committer::Committer(Disk &disk, Index &index, Background background, const Host &host,
                      const CommitterLimits &limits, Recovered recovered)
@@ -74,12 +68,13 @@ void Committer::run() {
 }
 
 void Committer::commit_round(std::vector<Submission> arrivals) {
-    std::vector<Submission> taken;
+    // Those taken stand at [first, last), moved up over those that were withdrawn.
+    auto first = arrivals.begin(), last = first;
     std::size_t bytes = 0;
     const auto flush = [&] {
-        if (!taken.empty())
-            commit_guarded(std::move(taken));
-        taken.clear();
+        if (first != last)
+            commit_guarded({first, last});
+        first = last;
         bytes = 0;
     };
     for (Submission &submission : arrivals) {
@@ -89,7 +84,9 @@ void Committer::commit_round(std::vector<Submission> arrivals) {
         if (alone || bytes >= limits::batch_bytes_target)
             flush();
         bytes += bytes_of(submission);
-        taken.push_back(std::move(submission));
+        if (&*last != &submission)
+            *last = std::move(submission);
+        ++last;
         if (alone)
             flush();
     }
@@ -106,7 +103,7 @@ void Committer::close_journal() {
         return;
     guard({}, [this] {
         if (Status closed = append_close(*journal_, next_revision_ - 1); !closed.ok())
-            host_.log(Severity::Warning, "the journal was not marked as closed: " + closed.message);
+            log(Severity::Warning, "the journal was not marked as closed: ", closed);
     });
 }
 
@@ -143,11 +140,11 @@ static Status judge(const PutImage &image, const Key &key, bool present, std::ui
     return {};
 }
 
-Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
+Status Committer::plan_put(Submission &submission, std::int64_t now_ns) {
     std::vector<Key> keys;
     std::vector<State> states;
     std::int64_t added = 0;
-    for (const PutImage &image : planned.submission.images) {
+    for (const PutImage &image : submission.images) {
         keys.push_back(key_of(*image.frame));
         states.push_back(state_of(keys.back().name_space, keys.back().reference));
         if (Status status =
@@ -164,7 +161,7 @@ Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
     batch_added_ += added;
     const std::uint64_t revision = next_revision_++;
     for (std::size_t i = 0; i < keys.size(); ++i) {
-        Frame &frame = *planned.submission.images[i].frame;
+        Frame &frame = *submission.images[i].frame;
         frame.revision = revision;
         set_times(frame, states[i].present ? states[i].created_ns : now_ns, now_ns);
         batch_.add(frame, frame.payload_span());
@@ -172,19 +169,20 @@ Status Committer::plan_put(Planned &planned, std::int64_t now_ns) {
         overlay_[{keys[i].name_space, keys[i].reference}] = {true, revision,
                                                              image_of(frame)->created_ns()};
     }
-    planned.outcome->revision = revision;
-    planned.outcome->image_count = keys.size();
+    submission.operation->draft().revision = revision;
+    submission.operation->draft().image_count = keys.size();
     return {};
 }
 
-void Committer::plan_remove(Planned &planned) {
-    const Key &key = planned.submission.key;
+void Committer::plan_remove(Submission &submission) {
+    const Key &key = submission.key;
+    Outcome &outcome = submission.operation->draft();
     const State state = state_of(key.name_space, key.reference);
-    planned.outcome->existed = state.present;
+    outcome.existed = state.present;
     if (!state.present)
         return;
     batch_added_ -= 1;
-    planned.outcome->revision = next_revision_;
+    outcome.revision = next_revision_;
     Frame head{};
     head.kind = static_cast<std::uint16_t>(FrameKind::Remove);
     head.key_hash = key_hash(key.name_space, key.reference);
@@ -195,11 +193,22 @@ void Committer::plan_remove(Planned &planned) {
 
 // --- committing --------------------------------------------------------------------------------
 
+/// Before the journal is written, so that nothing behind it can fail for want of memory.
+void Committer::reserve_memory(Taken taken) {
+    std::size_t puts = 0, removals = 0;
+    for (const Submission &submission : taken) {
+        puts += submission.images.size();
+        removals += submission.verb == Verb::Remove;
+    }
+    index_.reserve(puts, removals);
+}
+
 Status Committer::append(std::uint64_t added_removal_bytes, bool may_use_reserve) {
     if (batch_.empty())
         return {};
     if (read_only_.load())
         return failure(Code::ReadOnly, "the store is read-only since a write failed");
+    ++appends_in_doubt_;
     Status status =
         journal_->append(batch_, reserve_bytes(index_) + 2 * added_removal_bytes, may_use_reserve);
     if (status.ok()) {
@@ -209,70 +218,74 @@ Status Committer::append(std::uint64_t added_removal_bytes, bool may_use_reserve
     } else if (journal_->failed()) {
         became_read_only(status);
     }
+    --appends_in_doubt_;
     return status;
 }
 
-void Committer::became_read_only(const Status &cause) {
+void Committer::became_read_only(const Status &cause) noexcept {
     if (!read_only_.exchange(true))
-        host_.log(Severity::Error, "the store is read-only now: " + cause.message);
+        log(Severity::Error, "the store is read-only now: ", cause);
 }
 
-void Committer::publish(std::vector<Planned> &plans) {
+/// A line for which there is no memory is not said.
+void Committer::log(Severity severity, const char *what, const Status &cause) noexcept {
+    try {
+        host_.log(severity, what + cause.message);
+    } catch (...) {
+    }
+}
+
+/// The memory for it has been reserved.
+void Committer::publish(Taken taken) noexcept {
     const auto lock = index_.publish();
-    for (Planned &planned : plans) {
-        if (!planned.outcome->status.ok())
+    for (Submission &submission : taken) {
+        const Outcome &outcome = submission.operation->draft();
+        if (!outcome.status.ok())
             continue;
-        transactions_.fetch_add(planned.outcome->revision != 0, std::memory_order_relaxed);
-        for (PutImage &image : planned.submission.images)
+        transactions_.fetch_add(outcome.revision != 0, std::memory_order_relaxed);
+        for (PutImage &image : submission.images)
             index_.put(image.frame.release());
-        if (planned.submission.verb == Verb::Remove && planned.outcome->existed)
-            index_.erase(planned.submission.key.name_space, planned.submission.key.reference);
+        if (submission.verb == Verb::Remove && outcome.existed)
+            index_.erase(submission.key.name_space, submission.key.reference);
     }
 }
 
 /// Runs one step of the writer. What is thrown (memory ran out) becomes the outcome of everything
-/// in hand; if the journal may have moved by then, memory and disk could differ, and nothing more
-/// is written.
-template <typename Step>
-void Committer::guard(const std::vector<OperationPtr> &in_hand, Step step) {
-    const std::uint64_t before = journal_->offset();
+/// in hand. Nothing throws between the journal's write and the answer; should it all the same,
+/// memory and disk could differ, and nothing more is written.
+template <typename Step> void Committer::guard(Taken in_hand, Step step) noexcept {
     const std::uint64_t revision_before = next_revision_;
     Status status;
     try {
         step();
         return;
-    } catch (const std::bad_alloc &) {
-        status = failure(Code::NoMemory, "memory ran out");
-    } catch (const std::exception &error) {
-        status = failure(Code::Internal, error.what());
+    } catch (...) {
+        status = thrown_failure();
     }
-    if (journal_->offset() != before) {
+    if (appends_in_doubt_ > 0) {
+        appends_in_doubt_ = 0;
         status.code = Code::Io;
-        status.message += " after the journal was written";
         became_read_only(status);
-    } else if (!journal_->failed()) {
+    } else if (!read_only_.load()) {
         next_revision_ = revision_before;
     }
-    for (const OperationPtr &operation : in_hand)
-        if (!operation->finished())
-            operation->fail(status);
+    for (const Submission &submission : in_hand)
+        if (!submission.operation->finished())
+            submission.operation->fail(copied(status));
 }
 
-void Committer::commit_guarded(std::vector<Submission> taken) {
-    std::vector<OperationPtr> in_hand;
-    for (const Submission &submission : taken)
-        in_hand.push_back(submission.operation);
-    guard(in_hand, [&] {
+void Committer::commit_guarded(Taken taken) noexcept {
+    guard(taken, [&] {
         if (taken.front().verb == Verb::Prune)
-            commit_prune(std::move(taken.front()));
+            commit_prune(taken.front());
         else if (taken.front().verb == Verb::AcceptLoss)
-            commit_accepted_loss(std::move(taken.front()));
+            commit_accepted_loss(taken.front());
         else
-            commit(std::move(taken));
+            commit(taken);
     });
 }
 
-void Committer::commit(std::vector<Submission> taken) {
+void Committer::commit(Taken taken) {
     const std::uint64_t first_revision = next_revision_;
     // At commit, so that times grow as revisions do.
     const std::int64_t now_ns = host_.clock_ns();
@@ -280,46 +293,42 @@ void Committer::commit(std::vector<Submission> taken) {
     batch_removal_bytes_ = 0;
     batch_added_ = 0;
     overlay_.clear();
-    std::vector<Planned> plans;
-    plans.reserve(taken.size());
     bool puts = false;
     for (Submission &submission : taken) {
-        Planned &planned = plans.emplace_back();
-        planned.submission = std::move(submission);
-        planned.outcome->report_json = std::move(planned.submission.report_json);
-        if (planned.submission.verb == Verb::Put) {
+        if (submission.verb == Verb::Put) {
             puts = true;
-            planned.outcome->status = plan_put(planned, now_ns);
+            submission.operation->draft().status = plan_put(submission, now_ns);
         } else {
-            plan_remove(planned);
+            plan_remove(submission);
         }
     }
+    reserve_memory(taken);
     Status status = append(batch_removal_bytes_, !puts);
     overlay_.clear();
-    if (status.code == Code::NoSpace && plans.size() > 1) {
+    if (status.code == Code::NoSpace && taken.size() > 1) {
         // What fits still goes in, and a remove must not fail for the put beside it.
         next_revision_ = first_revision;
-        for (Planned &planned : plans) {
-            planned.submission.report_json = std::move(planned.outcome->report_json);
-            std::vector<Submission> one;
-            one.push_back(std::move(planned.submission));
-            commit(std::move(one));
+        for (std::size_t i = 0; i < taken.size(); ++i) {
+            taken[i].operation->draft() = Outcome{};
+            commit_guarded(taken.subspan(i, 1));
         }
         return;
     }
-    if (!status.ok()) {
-        // After Io what was written may yet turn up: its revisions are never used again.
-        if (status.code == Code::NoSpace)
-            next_revision_ = first_revision;
-        // Conditions were judged against a batch that did not come to be.
-        for (Planned &planned : plans) {
-            planned.outcome = std::make_shared<Outcome>();
-            planned.outcome->status = status;
+    // After Io what was written may yet turn up: its revisions are never used again.
+    if (status.code == Code::NoSpace)
+        next_revision_ = first_revision;
+    for (Submission &submission : taken) {
+        Outcome &outcome = submission.operation->draft();
+        if (!status.ok()) {
+            // Conditions were judged against a batch that did not come to be.
+            outcome = Outcome{};
+            outcome.status = copied(status);
         }
+        outcome.report_json = std::move(submission.report_json);
     }
-    publish(plans);
-    for (Planned &planned : plans)
-        planned.submission.operation->finish(std::move(planned.outcome));
+    publish(taken);
+    for (Submission &submission : taken)
+        submission.operation->finish();
 }
 
 /// A transaction of one frame in a batch of its own, which may use the reserve.
@@ -342,38 +351,39 @@ Status Committer::append_alone(FrameKind kind, std::uint64_t key_hash, Bytes pay
     return status;
 }
 
-void Committer::commit_prune(Submission submission) {
+void Committer::commit_prune(Submission &submission) {
     if (degraded_.load()) {
         submission.operation->fail(
             failure(Code::Degraded, "records were lost to damage: read the recovery report and "
                                     "accept the loss before pruning"));
         return;
     }
-    auto outcome = std::make_shared<Outcome>();
-    outcome->retained = apply_keep_list(index_, submission.keep);
-    const std::vector<Key> &removed = outcome->retained.removed;
-    outcome->image_count = removed.size();
+    Outcome &outcome = submission.operation->draft();
+    outcome.retained = apply_keep_list(index_, submission.keep);
+    const std::vector<Key> &removed = outcome.retained.removed;
+    outcome.image_count = removed.size();
     if (!removed.empty()) {
-        if (Status status = append_alone(FrameKind::Prune, 0, encode_removal(removed), *outcome);
+        index_.reserve(0, removed.size());
+        if (Status status = append_alone(FrameKind::Prune, 0, encode_removal(removed), outcome);
             !status.ok()) {
-            submission.operation->fail(status);
+            submission.operation->fail(std::move(status));
             return;
         }
         const auto lock = index_.publish();
         for (const Key &key : removed)
             index_.erase(key.name_space, key.reference);
     }
-    submission.operation->finish(std::move(outcome));
+    submission.operation->finish();
 }
 
-void Committer::commit_accepted_loss(Submission submission) {
-    auto outcome = std::make_shared<Outcome>();
-    outcome->report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
-                                            : R"({"degradedBefore":false,"degraded":false})";
+void Committer::commit_accepted_loss(Submission &submission) {
+    Outcome &outcome = submission.operation->draft();
+    outcome.report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
+                                           : R"({"degradedBefore":false,"degraded":false})";
     if (degraded_.load()) {
-        if (Status status = append_alone(FrameKind::AcceptLoss, recovered_.loss_mark, {}, *outcome);
+        if (Status status = append_alone(FrameKind::AcceptLoss, recovered_.loss_mark, {}, outcome);
             !status.ok()) {
-            submission.operation->fail(status);
+            submission.operation->fail(std::move(status));
             return;
         }
         degraded_.store(false);
@@ -383,7 +393,7 @@ void Committer::commit_accepted_loss(Submission submission) {
         // A snapshot takes the damage, which recovery would find again, out of the journals.
         rotation_wanted_ = true;
     }
-    submission.operation->finish(std::move(outcome));
+    submission.operation->finish();
 }
 
 // --- rotation ----------------------------------------------------------------------------------
@@ -404,7 +414,7 @@ void Committer::rotate_if_needed() {
         // Nothing is lost by it: the journal just goes on growing.
         snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
         rotation_retry_bytes_ = 2 * bytes;
-        host_.log(Severity::Warning, "no new journal could be started: " + status.message);
+        log(Severity::Warning, "no new journal could be started: ", status);
     }
 }
 
@@ -421,6 +431,8 @@ Status Committer::rotate() {
     Result<std::unique_ptr<JournalWriter>> started =
         JournalWriter::start(disk_, header, reserve_bytes(index_), &left_behind);
     if (!started.ok()) {
+        // Recovery would take what has been started for the newest, and what this journal gets
+        // from now on for damage.
         if (left_behind)
             became_read_only(started.status());
         return started.status();
@@ -430,17 +442,27 @@ Status Committer::rotate() {
     generation_.store(header.generation, std::memory_order_relaxed);
     journal_bytes_.store(journal_->offset(), std::memory_order_relaxed);
 
+    header.salt = random_u64();
+    try {
+        start_snapshot(header);
+    } catch (...) {
+        // The older journals stay, as after any snapshot that failed.
+        snapshot_ended(thrown_failure());
+    }
+    return {};
+}
+
+void Committer::start_snapshot(FileHeader header) {
     // The state at the cut: the frames stay alive as long as the reader does.
     auto reader = std::make_shared<const Epoch::Reader>(index_.epoch());
     auto frames = std::make_shared<std::vector<const Frame *>>();
     frames->reserve(index_.image_count());
     index_.scan([&](const Frame &frame) { frames->push_back(&frame); });
-    header.salt = random_u64();
     snapshot_under_way_.store(true);
     background_([this, header, frames, reader]() mutable {
-        bool named = false;
         Status status;
         try {
+            bool named = false;
             status = keep_damaged_files(disk_, recovered_.damaged_files);
             if (status.ok())
                 status = write_snapshot(disk_, header, *frames, &named);
@@ -448,20 +470,23 @@ Status Committer::rotate() {
                 status = drop_older_journals(disk_, header.generation);
             if (status.ok())
                 recovered_.damaged_files.clear();
-        } catch (const std::exception &error) {
-            status = failure(Code::Internal, error.what());
+        } catch (...) {
+            status = thrown_failure();
         }
         reader.reset();
-        if (status.ok()) {
-            snapshots_.fetch_add(1, std::memory_order_relaxed);
-        } else {
-            snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
-            snapshot_failed_.store(true);
-            host_.log(Severity::Warning, "snapshot not written: " + status.message);
-        }
-        snapshot_under_way_.store(false);
+        snapshot_ended(status);
     });
-    return {};
+}
+
+void Committer::snapshot_ended(const Status &status) noexcept {
+    if (status.ok()) {
+        snapshots_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+        snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
+        snapshot_failed_.store(true);
+        log(Severity::Warning, "snapshot not written: ", status);
+    }
+    snapshot_under_way_.store(false);
 }
 
 CommitterStats Committer::stats() const {

@@ -22,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -85,26 +86,32 @@ class Committer final {
     bool degraded() const { return degraded_.load(); }
 
   private:
-    struct Planned; ///< a submission and what became of it, before it is durable
-    struct State {  ///< of a name, as the batch under way leaves it
+    struct State { ///< of a name, as the batch under way leaves it
         bool present;
         std::uint64_t revision;
         std::int64_t created_ns;
     };
 
-    template <typename Step> void guard(const std::vector<OperationPtr> &in_hand, Step step);
-    void commit_guarded(std::vector<Submission> taken);
-    void commit(std::vector<Submission> taken);
-    void commit_prune(Submission submission);
-    void commit_accepted_loss(Submission submission);
+    /// Part of what has arrived. It stays where it is: taking it must not need memory.
+    using Taken = std::span<Submission>;
+
+    template <typename Step> void guard(Taken in_hand, Step step) noexcept;
+    void commit_guarded(Taken taken) noexcept;
+    void commit(Taken taken);
+    void commit_prune(Submission &submission);
+    void commit_accepted_loss(Submission &submission);
     State state_of(const std::string &name_space, const std::string &reference) const;
-    Status plan_put(Planned &planned, std::int64_t now_ns);
-    void plan_remove(Planned &planned);
+    Status plan_put(Submission &submission, std::int64_t now_ns);
+    void plan_remove(Submission &submission);
+    void reserve_memory(Taken taken);
     Status append(std::uint64_t added_removal_bytes, bool may_use_reserve);
     Status append_alone(FrameKind kind, std::uint64_t key_hash, Bytes payload, Outcome &outcome);
-    void became_read_only(const Status &cause);
-    void publish(std::vector<Planned> &plans);
+    void became_read_only(const Status &cause) noexcept;
+    void log(Severity severity, const char *what, const Status &cause) noexcept;
+    void publish(Taken taken) noexcept;
     void rotate_if_needed();
+    void start_snapshot(FileHeader header);
+    void snapshot_ended(const Status &status) noexcept;
 
     Disk &disk_;
     Index &index_;
@@ -125,7 +132,8 @@ class Committer final {
     std::map<std::pair<std::string, std::string>, State> overlay_;
     Batch batch_;
     std::uint64_t batch_removal_bytes_ = 0;
-    std::int64_t batch_added_ = 0; ///< names that the batch adds, less those that it removes
+    std::int64_t batch_added_ = 0;       ///< names that the batch adds, less those that it removes
+    std::uint64_t appends_in_doubt_ = 0; ///< begun and neither durable nor undone
     bool rotation_wanted_ = false;
     std::uint64_t rotation_retry_bytes_ = 0;
 

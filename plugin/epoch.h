@@ -61,7 +61,10 @@ class Epoch final {
 
     static unsigned own_stripe() {
         static std::atomic<unsigned> next{0};
-        thread_local const unsigned own = next.fetch_add(1, std::memory_order_relaxed) % stripes;
+        // In the thread's own block: one that is allocated at first use aborts without memory.
+        [[gnu::tls_model("initial-exec")]] thread_local unsigned own = stripes;
+        if (own == stripes)
+            own = next.fetch_add(1, std::memory_order_relaxed) % stripes;
         return own;
     }
 

@@ -6,20 +6,23 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 
 namespace waybill {
 
 class Notifier final {
   public:
-    /// False once stopped: the caller runs the call itself.
-    bool post(std::function<void()> call) {
+    /// Made by the host's thread, so that posting takes no memory.
+    using Calls = std::list<std::function<void()>>;
+
+    /// Takes the calls out of the list. False once stopped: the caller runs them itself.
+    bool post(Calls &calls) noexcept {
         const std::lock_guard lock(mutex_);
         if (stopped_)
             return false;
-        calls_.push_back(std::move(call));
+        calls_.splice(calls_.end(), calls);
         changed_.notify_one();
         return true;
     }
@@ -32,11 +35,11 @@ class Notifier final {
             changed_.wait(lock, [this] { return stopped_ || !calls_.empty(); });
             if (calls_.empty())
                 break;
-            std::function<void()> call = std::move(calls_.front());
-            calls_.pop_front();
+            Calls call;
+            call.splice(call.end(), calls_, calls_.begin());
             lock.unlock();
-            call();
-            call = nullptr;
+            call.front()();
+            call.clear();
             lock.lock();
         }
         current() = nullptr;
@@ -53,13 +56,14 @@ class Notifier final {
 
   private:
     static const Notifier *&current() {
-        thread_local const Notifier *own = nullptr;
+        // In the thread's own block: one that is allocated at first use aborts without memory.
+        [[gnu::tls_model("initial-exec")]] thread_local const Notifier *own = nullptr;
         return own;
     }
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<std::function<void()>> calls_;
+    Calls calls_;
     bool stopped_ = false;
 };
 

@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: Waybill contributors
 //
 // One accepted call, from submission to its outcome.
-// Invariants: an operation ends exactly once; its QFuture is started at submission (one that is not
-// started returns from result() at once, with nothing); what is subscribed runs once, on the thread
-// that ends the operation or, if that is over, on the subscriber's.
+// Invariants: an operation ends exactly once, and ending it takes no memory; its QFuture is started
+// at submission (one that is not started is over at once); what is subscribed runs once, on the
+// thread that ends the operation or, if that is over, on the subscriber's.
 #pragma once
 
 #include "record.h"
@@ -18,10 +18,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <vector>
 
 namespace waybill {
 
@@ -38,12 +38,17 @@ using OutcomePtr = std::shared_ptr<const Outcome>;
 
 class Operation final {
   public:
-    Operation() {
+    /// Called once when the operation has ended. A list, so that one made beforehand can be handed
+    /// over where nothing may fail.
+    using Subscribers = std::list<std::function<void()>>;
+
+    /// Takes all the memory that ending will need.
+    Operation() : outcome_(std::make_shared<Outcome>()) {
         promise_.start();
         future_ = promise_.future();
     }
 
-    QFuture<OutcomePtr> future() const { return future_; }
+    QFuture<void> future() const { return future_; }
 
     /// The operation has begun and can no longer be withdrawn. False if it has been.
     bool enter() {
@@ -53,18 +58,18 @@ class Operation final {
 
     /// Withdraws an operation that has not begun and ends it as Canceled.
     bool cancel() {
-        Stage expected = Stage::Queued;
-        if (!stage_.compare_exchange_strong(expected, Stage::Entered))
+        Status canceled = failure(Code::Canceled, "withdrawn before it began");
+        if (!enter())
             return false;
-        auto outcome = std::make_shared<Outcome>();
-        outcome->status = failure(Code::Canceled, "withdrawn before it began");
-        finish(std::move(outcome));
+        fail(std::move(canceled));
         return true;
     }
 
-    void finish(OutcomePtr outcome) {
-        std::vector<std::function<void()>> subscribers;
-        promise_.addResult(std::move(outcome));
+    /// What the operation will come to; whoever entered it fills it in, until it is finished.
+    Outcome &draft() { return *outcome_; }
+
+    void finish() noexcept {
+        Subscribers subscribers;
         promise_.finish();
         {
             const std::lock_guard lock(mutex_);
@@ -72,19 +77,14 @@ class Operation final {
             subscribers.swap(subscribers_);
         }
         ended_.notify_all();
-        for (const auto &subscriber : subscribers) {
-            try {
-                subscriber();
-            } catch (...) {
-                // One that has no memory to pass the news on must not keep it from the others.
-            }
-        }
+        for (const auto &subscriber : subscribers)
+            subscriber();
     }
 
-    void fail(Status status) {
-        auto outcome = std::make_shared<Outcome>();
-        outcome->status = std::move(status);
-        finish(std::move(outcome));
+    void fail(Status status) noexcept {
+        *outcome_ = Outcome{};
+        outcome_->status = std::move(status);
+        finish();
     }
 
     bool finished() const { return finished_.load(std::memory_order_acquire); }
@@ -103,17 +103,20 @@ class Operation final {
     }
 
     /// Only once finished.
-    OutcomePtr outcome() const { return future_.result(); }
+    OutcomePtr outcome() const { return outcome_; }
 
-    void subscribe(std::function<void()> subscriber) {
+    /// Takes the subscribers out of the list. They must not throw.
+    void subscribe(Subscribers &subscribers) noexcept {
         {
             const std::lock_guard lock(mutex_);
             if (!finished()) {
-                subscribers_.push_back(std::move(subscriber));
+                subscribers_.splice(subscribers_.end(), subscribers);
                 return;
             }
         }
-        subscriber();
+        for (const auto &subscriber : subscribers)
+            subscriber();
+        subscribers.clear();
     }
 
   private:
@@ -123,9 +126,10 @@ class Operation final {
     std::atomic<bool> finished_{false};
     std::mutex mutex_;
     std::condition_variable ended_;
-    std::vector<std::function<void()>> subscribers_;
-    QPromise<OutcomePtr> promise_;
-    QFuture<OutcomePtr> future_;
+    Subscribers subscribers_;
+    const std::shared_ptr<Outcome> outcome_;
+    QPromise<void> promise_; ///< only the end: results would be stored when it is too late to fail
+    QFuture<void> future_;
 };
 using OperationPtr = std::shared_ptr<Operation>;
 

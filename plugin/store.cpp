@@ -109,15 +109,12 @@ OperationPtr Store::run(bool may_be_withdrawn, std::function<Status(Outcome &)> 
     workers_->run_background([operation, entered, job = std::move(job)] {
         if (!entered && !operation->enter())
             return; // Withdrawn.
-        auto outcome = std::make_shared<Outcome>();
         try {
-            outcome->status = job(*outcome);
-        } catch (const std::bad_alloc &) {
-            outcome->status = failure(Code::NoMemory, "memory ran out");
-        } catch (const std::exception &error) {
-            outcome->status = failure(Code::Internal, error.what());
+            operation->draft().status = job(operation->draft());
+            operation->finish();
+        } catch (...) {
+            operation->fail(thrown_failure());
         }
-        operation->finish(std::move(outcome));
     });
     return operation;
 }
@@ -140,19 +137,26 @@ Result<OperationPtr> Store::recover() {
         return failure(Code::State, expected == Phase::Recovering
                                         ? "a recover is under way"
                                         : "the store has been recovered already");
-    // Withdrawing it would leave the store neither recovered nor to be recovered.
-    return run(/*may_be_withdrawn=*/false, [this](Outcome &outcome) {
-        Status status;
-        try {
-            status = recover_now(outcome);
-        } catch (...) {
-            phase_.store(Phase::Created);
-            throw;
-        }
+    const auto end_as = [this](Phase phase) {
         Phase still = Phase::Recovering;
-        phase_.compare_exchange_strong(still, status.ok() ? Phase::Open : Phase::Created);
-        return status;
-    });
+        phase_.compare_exchange_strong(still, phase);
+    };
+    try {
+        // Withdrawing it would leave the store neither recovered nor to be recovered.
+        return run(/*may_be_withdrawn=*/false, [this, end_as](Outcome &outcome) {
+            Status status;
+            try {
+                status = recover_now(outcome);
+            } catch (...) {
+                status = thrown_failure();
+            }
+            end_as(status.ok() ? Phase::Open : Phase::Created);
+            return status;
+        });
+    } catch (...) {
+        end_as(Phase::Created);
+        throw;
+    }
 }
 
 Status Store::recover_now(Outcome &outcome) {
@@ -185,10 +189,15 @@ Status Store::recover_now(Outcome &outcome) {
             },
             host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
             std::move(*recovered));
-        workers_->run_service([committer = committer_.get()] {
-            Workers::name_thread("waybill-commit");
-            committer->run();
-        });
+        try {
+            workers_->run_service([committer = committer_.get()] {
+                Workers::name_thread("waybill-commit");
+                committer->run();
+            });
+        } catch (...) {
+            committer_.reset(); // One that does not run would be waited for in vain.
+            throw;
+        }
     }
     return {};
 }
@@ -263,6 +272,7 @@ Status Store::follow_writer(const Index &fresh) {
     });
     if (out_of_memory)
         return failure(Code::NoMemory, "memory ran out");
+    index_.reserve(changed.size(), gone.size());
     {
         const auto lock = index_.publish();
         for (const Key &key : gone)
@@ -384,13 +394,11 @@ Result<OperationPtr> Store::import_oci(std::string_view name_space, std::string 
         Status status;
         try {
             status = import_now(operation, space, layout_dir, reference);
-        } catch (const std::bad_alloc &) {
-            status = failure(Code::NoMemory, "memory ran out");
-        } catch (const std::exception &error) {
-            status = failure(Code::Internal, error.what());
+        } catch (...) {
+            status = thrown_failure();
         }
         if (!status.ok() && operation->enter())
-            operation->fail(status);
+            operation->fail(std::move(status));
     });
     return operation;
 }
