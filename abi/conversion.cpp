@@ -79,7 +79,8 @@ static void copy_text(char *out, std::size_t capacity, std::string_view text) {
     while (size > 0 && size < text.size() &&
            (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80)
         --size;
-    std::memcpy(out, text.data(), size);
+    if (size > 0) // An empty view may point nowhere, and memcpy must not be told so.
+        std::memcpy(out, text.data(), size);
     out[size] = '\0';
 }
 
