@@ -6,25 +6,33 @@
 #include <atomic>
 #include <mutex>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace waybill::forked {
 
 // Statics with constant initialisation and trivial destruction: the handler may run in a child
-// while another thread of the parent is anywhere, so it may only touch atomics and close().
+// while another thread of the parent is anywhere, so it may only touch atomics, fstat and close.
 static std::atomic<std::uint64_t> current{1};
-/// Descriptor + 1, so that the table is zero and needs no code to start with. A store has four
-/// descriptors open, seldom more; 256 stores in one process are plenty.
-static std::array<std::atomic<int>, 1024> watched;
+struct Watched {
+    /// Descriptor + 1, so that the table is zero and needs no code to start with.
+    std::atomic<int> descriptor{0};
+    std::atomic<std::uint64_t> device{0}, inode{0};
+};
+/// A store has four descriptors open, seldom more; 256 stores in one process are plenty.
+static std::array<Watched, 1024> watched;
 static constexpr int nothing = 0;
+static constexpr int being_filled = -1;
 
 std::uint64_t generation() { return current.load(std::memory_order_relaxed); }
 
 static void in_child() {
     current.fetch_add(1, std::memory_order_relaxed);
-    for (auto &slot : watched) {
-        const int held = slot.exchange(nothing, std::memory_order_relaxed);
-        if (held != nothing)
+    for (Watched &slot : watched) {
+        const int held = slot.descriptor.exchange(nothing, std::memory_order_acquire);
+        struct stat found;
+        if (held > nothing && ::fstat(held - 1, &found) == 0 &&
+            found.st_dev == slot.device.load() && found.st_ino == slot.inode.load())
             ::close(held - 1);
     }
 }
@@ -34,18 +42,22 @@ void install() {
     std::call_once(once, [] { ::pthread_atfork(nullptr, nullptr, in_child); });
 }
 
-void watch(int fd) {
-    for (auto &slot : watched) {
+void watch(int fd, const FileIdentity &identity) {
+    for (Watched &slot : watched) {
         int expected = nothing;
-        if (slot.compare_exchange_strong(expected, fd + 1, std::memory_order_relaxed))
-            return;
+        if (!slot.descriptor.compare_exchange_strong(expected, being_filled))
+            continue;
+        slot.device.store(identity.device, std::memory_order_relaxed);
+        slot.inode.store(identity.inode, std::memory_order_relaxed);
+        slot.descriptor.store(fd + 1, std::memory_order_release);
+        return;
     }
 }
 
 void unwatch(int fd) {
-    for (auto &slot : watched) {
+    for (Watched &slot : watched) {
         int expected = fd + 1;
-        if (slot.compare_exchange_strong(expected, nothing, std::memory_order_relaxed))
+        if (slot.descriptor.compare_exchange_strong(expected, nothing))
             return;
     }
 }

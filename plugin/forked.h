@@ -3,8 +3,11 @@
 //
 // What happens to our descriptors when the host forks. The child closes them, so that it can
 // neither write the parent's files nor hold its lock, and never unlocks: an unlock would free the
-// parent's lock too, which belongs to the open file and not to the process.
+// parent's lock too, which belongs to the open file and not to the process. A descriptor that the
+// host has closed, and whose number leads to another file by now, is the host's: it is kept.
 #pragma once
+
+#include "disk.h"
 
 #include <cstdint>
 
@@ -17,8 +20,9 @@ std::uint64_t generation();
 /// Registers the fork handler, once in a process.
 void install();
 
-/// Has `fd` closed in a forked child. If the table of descriptors is full the child keeps it.
-void watch(int fd);
+/// Has `fd` closed in a forked child, if it leads to that file still. If the table of descriptors
+/// is full the child keeps it.
+void watch(int fd, const FileIdentity &identity);
 void unwatch(int fd);
 
 } // namespace waybill::forked

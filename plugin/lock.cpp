@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "lock.h"
 
-#include "forked.h"
+#include "posix_disk.h"
 #include "recovery.h"
 #include "system_call.h"
 
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,8 @@ void DirectoryLock::write_holder() {
     if (length > 0 && static_cast<std::size_t>(length) < sizeof line)
         line[length] = '\n';
     // For people only: a full disk must not keep a store from opening.
+    if (!leads_to(fd_, identity_))
+        return;
     [[maybe_unused]] const ssize_t put = ::pwrite(fd_, line, sizeof line, holder_offset);
 }
 
@@ -92,8 +95,7 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
     constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     // First, so that no descriptor is lost, and no lock with it, for want of memory.
     std::unique_ptr<DirectoryLock> taken(new DirectoryLock);
-    int &fd = taken->fd_;
-    fd = uninterrupted([&] { return ::openat(directory_fd, lock_name, flags); });
+    int fd = uninterrupted([&] { return ::openat(directory_fd, lock_name, flags); });
     if (fd < 0 && errno == ENOENT) {
         if (Status empty = check_empty(directory_fd); !empty.ok())
             return empty;
@@ -106,10 +108,10 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
         return failure(Code::Symlink, "LOCK: is not a plain file");
     if (fd < 0)
         return system_failure(errno, "LOCK: open");
-    forked::watch(fd);
     struct stat locked, named;
-    if (::fstat(fd, &locked) != 0)
-        return system_failure(errno, "LOCK: stat");
+    if (Status adopted = adopt(fd, lock_name, &taken->identity_, &locked); !adopted.ok())
+        return adopted;
+    taken->fd_ = fd;
     if (!S_ISREG(locked.st_mode))
         return failure(Code::Symlink, "LOCK: is not a plain file");
     struct flock lock = whole_file(F_WRLCK);
@@ -125,17 +127,34 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(int directory_fd) {
         return system_failure(errno, "LOCK: stat");
     if (!found || named.st_ino != locked.st_ino || named.st_dev != locked.st_dev)
         return failure(Code::Locked, "LOCK was replaced while it was being taken");
+    if (Status status = taken->outlive_descriptor(); !status.ok())
+        return status;
     return taken;
+}
+
+static constexpr std::size_t mapping_bytes = 1;
+
+/// Not in a child, which would keep the lock for as long as it lives. File systems that map nothing
+/// leave the lock to the descriptor alone.
+Status DirectoryLock::outlive_descriptor() {
+    void *mapping = ::mmap(nullptr, mapping_bytes, PROT_NONE, MAP_SHARED, fd_, 0);
+    if (mapping == MAP_FAILED)
+        return errno == ENOMEM ? system_failure(errno, "LOCK: map") : Status{};
+    mapping_ = mapping;
+    if (::madvise(mapping, mapping_bytes, MADV_DONTFORK) != 0)
+        return system_failure(errno, "LOCK: map");
+    return {};
 }
 
 DirectoryLock::~DirectoryLock() {
     if (fd_ < 0)
         return;
     struct flock lock = whole_file(F_UNLCK);
-    if (is_held_)
+    if (is_held_ && leads_to(fd_, identity_))
         (void)::fcntl(fd_, F_OFD_SETLK, &lock);
-    forked::unwatch(fd_);
-    ::close(fd_);
+    close_adopted(fd_, identity_);
+    if (mapping_)
+        ::munmap(mapping_, mapping_bytes);
 }
 
 } // namespace waybill

@@ -3,10 +3,14 @@
 //
 // The store's exclusive lock: an open-file-description lock on LOCK, since a classic one would
 // vanish as soon as anybody in the process closed any descriptor of that file.
+// It would vanish with the last descriptor too, so a mapping of the file, which is never touched,
+// keeps the open file: a host that closes descriptors which are not its own does not let a second
+// writer in.
 // Invariants: LOCK is never removed (two holders would be possible); after locking, the file that
 // the name leads to is the one that is locked; the holder's process id and program stand in it.
 #pragma once
 
+#include "disk.h"
 #include "status.h"
 
 #include <memory>
@@ -26,8 +30,11 @@ class DirectoryLock final {
 
   private:
     DirectoryLock() = default;
+    Status outlive_descriptor();
 
     int fd_ = -1;
+    FileIdentity identity_;
+    void *mapping_ = nullptr;
     bool is_held_ = false;
 };
 

@@ -22,6 +22,32 @@ static int sync_fd(int fd, int (*call)(int)) {
     return uninterrupted([&] { return call(fd); });
 }
 
+bool leads_to(int fd, const FileIdentity &identity) {
+    struct stat found;
+    return ::fstat(fd, &found) == 0 && FileIdentity{found.st_dev, found.st_ino} == identity;
+}
+
+Status adopt(int fd, const std::string &name, FileIdentity *identity, struct stat *found) {
+    if (::fstat(fd, found) != 0) {
+        const int cause = errno;
+        ::close(fd);
+        return system_failure(cause, name + ": stat");
+    }
+    *identity = {found->st_dev, found->st_ino};
+    forked::watch(fd, *identity);
+    return {};
+}
+
+void close_adopted(int fd, const FileIdentity &identity) {
+    forked::unwatch(fd);
+    if (leads_to(fd, identity))
+        ::close(fd);
+}
+
+static Status closed_behind_us(const std::string &name) {
+    return {Code::Io, EBADF, -1, {}, name + ": somebody else closed its descriptor"};
+}
+
 struct DirectoryCloser {
     void operator()(DIR *directory) const { ::closedir(directory); }
 };
@@ -32,10 +58,8 @@ class PosixFile final : public File {
   public:
     explicit PosixFile(std::string name) : name_(std::move(name)) {}
     ~PosixFile() override {
-        if (fd_ < 0)
-            return;
-        forked::unwatch(fd_);
-        ::close(fd_);
+        if (fd_ >= 0)
+            close_adopted(fd_, identity_);
     }
 
     /// The memory for it has been had before there is a descriptor that could be lost.
@@ -59,6 +83,8 @@ class PosixFile final : public File {
     }
 
     Status write(std::uint64_t offset, Bytes bytes) override {
+        if (Status ours = check_ours(); !ours.ok())
+            return ours;
         std::size_t done = 0;
         while (done < bytes.size()) {
             const ssize_t put = ::pwrite(fd_, bytes.data() + done, bytes.size() - done,
@@ -76,10 +102,13 @@ class PosixFile final : public File {
     Status sync() override {
         if (sync_fd(fd_, ::fdatasync) != 0)
             return system_failure(errno, name_ + ": sync");
-        return {};
+        // If not, another file may have been synced.
+        return check_ours();
     }
 
     Status allocate(std::uint64_t offset, std::uint64_t length) override {
+        if (Status ours = check_ours(); !ours.ok())
+            return ours;
         const int result = uninterrupted([&] {
             return ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(length));
         });
@@ -105,8 +134,20 @@ class PosixFile final : public File {
     }
 
   private:
+    /// Takes 0.4 µs, where a sync takes 100 and more. What is in a file without a name nobody will
+    /// find again.
+    Status check_ours() const {
+        struct stat found;
+        if (::fstat(fd_, &found) != 0 || FileIdentity{found.st_dev, found.st_ino} != identity_)
+            return closed_behind_us(name_);
+        if (found.st_nlink == 0)
+            return {Code::Io, ENOENT, -1, {}, name_ + ": somebody else removed it"};
+        return {};
+    }
+
     int fd_ = -1;
     std::string name_;
+    FileIdentity identity_;
 };
 
 Status PosixFile::open(int directory_fd, OpenMode mode) {
@@ -115,15 +156,16 @@ Status PosixFile::open(int directory_fd, OpenMode mode) {
     flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
     if (mode == OpenMode::Create)
         flags |= O_CREAT | O_EXCL;
-    fd_ = uninterrupted([&] { return ::openat(directory_fd, name_.c_str(), flags, 0600); });
-    if (fd_ < 0 && (errno == EISDIR || errno == ENXIO))
+    const int fd =
+        uninterrupted([&] { return ::openat(directory_fd, name_.c_str(), flags, 0600); });
+    if (fd < 0 && (errno == EISDIR || errno == ENXIO))
         return {Code::Symlink, errno, -1, {}, name_ + ": is not a plain file"};
-    if (fd_ < 0)
+    if (fd < 0)
         return system_failure(errno, name_ + ": open");
-    forked::watch(fd_);
     struct stat found;
-    if (::fstat(fd_, &found) != 0)
-        return system_failure(errno, name_ + ": stat");
+    if (Status adopted = adopt(fd, name_, &identity_, &found); !adopted.ok())
+        return adopted;
+    fd_ = fd;
     if (!S_ISREG(found.st_mode))
         return failure(Code::Symlink, name_ + ": is not a plain file");
     if (mode == OpenMode::Create && ::fchmod(fd_, 0600) != 0)
@@ -153,10 +195,15 @@ class SavedReplacement final : public Replacement {
         // QSaveFile made the file with the umask's permissions.
         if (::fchmod(file_.handle(), 0600) != 0)
             return system_failure(errno, name_ + ": set permissions");
-        return {};
+        Result<FileIdentity> begun = identity();
+        if (begun.ok())
+            identity_ = *begun;
+        return begun.ok() ? Status{} : begun.status();
     }
 
     Status write(Bytes bytes) override {
+        if (!leads_to(file_.handle(), identity_))
+            return closed_behind_us(name_);
         errno = 0;
         const auto wanted = static_cast<qint64>(bytes.size());
         if (file_.write(reinterpret_cast<const char *>(bytes.data()), wanted) != wanted ||
@@ -175,6 +222,9 @@ class SavedReplacement final : public Replacement {
     }
 
     Status commit() override {
+        // What has the number now would be given our name.
+        if (!leads_to(file_.handle(), identity_))
+            return closed_behind_us(name_);
         errno = 0;
         if (!file_.commit())
             return system_failure(errno ? errno : EIO, name_ + ": rename");
@@ -191,6 +241,7 @@ class SavedReplacement final : public Replacement {
   private:
     QSaveFile file_;
     std::string name_;
+    FileIdentity identity_;
 };
 
 } // namespace
@@ -234,19 +285,25 @@ Result<std::unique_ptr<PosixDisk>> PosixDisk::open(const std::string &root, bool
         return Status{Code::NotStore, ENOTDIR, -1, {}, root + ": not a directory"};
     if (fd < 0)
         return system_failure(errno, root + ": open directory");
-    forked::watch(fd);
+    struct stat found;
+    if (Status adopted = adopt(fd, root, &disk->identity_, &found); !adopted.ok())
+        return adopted;
     disk->directory_fd_ = fd;
     return disk;
 }
 
 PosixDisk::~PosixDisk() {
-    if (directory_fd_ < 0)
-        return;
-    forked::unwatch(directory_fd_);
-    ::close(directory_fd_);
+    if (directory_fd_ >= 0)
+        close_adopted(directory_fd_, identity_);
+}
+
+Status PosixDisk::check_directory() const {
+    return leads_to(directory_fd_, identity_) ? Status{} : closed_behind_us("directory");
 }
 
 Result<std::vector<std::string>> PosixDisk::list() {
+    if (Status ours = check_directory(); !ours.ok())
+        return ours;
     const int fd = uninterrupted(
         [&] { return ::openat(directory_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
     if (fd < 0)
@@ -271,6 +328,8 @@ Result<std::vector<std::string>> PosixDisk::list() {
 }
 
 Result<std::unique_ptr<File>> PosixDisk::open(const std::string &name, OpenMode mode) {
+    if (Status ours = check_directory(); !ours.ok())
+        return ours;
     auto file = std::make_unique<PosixFile>(name);
     if (Status opened = file->open(directory_fd_, mode); !opened.ok())
         return opened;
@@ -278,6 +337,8 @@ Result<std::unique_ptr<File>> PosixDisk::open(const std::string &name, OpenMode 
 }
 
 Result<std::unique_ptr<Replacement>> PosixDisk::begin_replace(const std::string &name) {
+    if (Status ours = check_directory(); !ours.ok())
+        return ours;
     struct stat found;
     if (::fstatat(directory_fd_, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&
         !S_ISREG(found.st_mode))
@@ -299,12 +360,16 @@ Result<FileIdentity> PosixDisk::identity(const std::string &name) {
 }
 
 Status PosixDisk::unlink(const std::string &name) {
+    if (Status ours = check_directory(); !ours.ok())
+        return ours;
     if (::unlinkat(directory_fd_, name.c_str(), 0) != 0)
         return system_failure(errno, name + ": remove");
     return {};
 }
 
 Status PosixDisk::keep_damaged(const std::string &name, const std::string &kept_name) {
+    if (Status ours = check_directory(); !ours.ok())
+        return ours;
     if (::mkdirat(directory_fd_, damaged_directory, 0700) != 0 && errno != EEXIST)
         return system_failure(errno, "damaged: make directory");
     const int fd = uninterrupted([&] {

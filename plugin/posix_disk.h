@@ -3,12 +3,25 @@
 //
 // The real disk: POSIX calls relative to one directory descriptor, QSaveFile behind the replace
 // verbs. Invariants: every descriptor is O_CLOEXEC; no symbolic link is followed; files are 0600
-// and directories 0700 whatever the umask.
+// and directories 0700 whatever the umask; a descriptor is looked at before it is written through
+// or closed, since a host may have closed it and got its number for a file of its own.
 #pragma once
 
 #include "disk.h"
 
+#include <sys/stat.h>
+
 namespace waybill {
+
+/// Whether the descriptor still is one of that file.
+bool leads_to(int fd, const FileIdentity &identity);
+
+/// Has the fork handler know the descriptor, and notes which file it leads to. Closes it on
+/// failure.
+Status adopt(int fd, const std::string &name, FileIdentity *identity, struct stat *found);
+
+/// Closes what `adopt` took, unless the number has become another file's.
+void close_adopted(int fd, const FileIdentity &identity);
 
 class PosixDisk final : public Disk {
   public:
@@ -30,8 +43,11 @@ class PosixDisk final : public Disk {
 
   private:
     PosixDisk() = default;
+    /// Io if somebody else has closed the directory's descriptor.
+    Status check_directory() const;
 
     int directory_fd_ = -1;
+    FileIdentity identity_;
 };
 
 } // namespace waybill
