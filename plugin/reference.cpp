@@ -455,10 +455,17 @@ Result<std::string> canonical_key(std::string_view text, ReferenceMode mode) {
     if (Status fault = check_text(text); !fault.ok())
         return fault;
     if (mode == ReferenceMode::Mesos) {
-        Result<Reference> reference = parse_mesos(text);
-        if (!reference.ok())
-            return reference.status();
-        return mesos_text(*reference);
+        // Beside a digest one tag goes each time; a key must be its own key, so all of them go.
+        std::string key(text);
+        for (;;) {
+            Result<Reference> reference = parse_mesos(key);
+            if (!reference.ok())
+                return reference.status();
+            std::string shorter = mesos_text(*reference);
+            if (shorter == key)
+                return key;
+            key = std::move(shorter);
+        }
     }
     if (text.empty())
         return fault_at(0, "the reference was empty");

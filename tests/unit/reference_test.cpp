@@ -126,6 +126,7 @@ class ReferenceTest : public QObject {
     void opaqueKeyIsTheTextItself();
     void mesosTextIsDividedAndWrittenAsMesosDoes_data();
     void mesosTextIsDividedAndWrittenAsMesosDoes();
+    void mesosKeyIsItsOwnKey();
     void secondAtSignIsRefusedByMesosMode();
     void utf8IsJudged_data();
     void utf8IsJudged();
@@ -805,6 +806,16 @@ void ReferenceTest::mesosTextIsDividedAndWrittenAsMesosDoes() {
     QCOMPARE(or_absent(parsed.value().digest), digest);
     QCOMPARE(mesos_text(parsed.value()), written);
     QCOMPARE(canonical_key(text, ReferenceMode::Mesos).value(), written);
+}
+
+/// Mesos drops one tag beside a digest. Were the next one kept, the key that a listing shows would
+/// name another image, or none: it could not be removed by it, nor kept from a prune.
+void ReferenceTest::mesosKeyIsItsOwnKey() {
+    QCOMPARE(mesos_text(parse_mesos("a:b:c@d").value()), std::string("a:b@d"));
+    for (const char *text : {"a:b:c@d", "a:b@d", "a::@d", "a@d"})
+        QCOMPARE(canonical_key(text, ReferenceMode::Mesos).value(), std::string("a@d"));
+    QCOMPARE(canonical_key("h.io:80/a:b:c@d", ReferenceMode::Mesos).value(),
+             std::string("h.io:80/a@d"));
 }
 
 void ReferenceTest::secondAtSignIsRefusedByMesosMode() {
