@@ -306,11 +306,15 @@ Result<Settings> parse_settings(std::string_view json) {
     QJsonParseError error;
     const QJsonDocument document = QJsonDocument::fromJson(
         QByteArray::fromRawData(json.data(), static_cast<qsizetype>(json.size())), &error);
-    if (error.error != QJsonParseError::NoError)
+    if (error.error != QJsonParseError::NoError) {
+        // Qt counts one too many when a text ends within a string.
+        const auto at =
+            std::min(std::int64_t{error.offset}, static_cast<std::int64_t>(json.size()));
         return invalid("config",
-                       "broken JSON at byte " + std::to_string(error.offset) + ": " +
+                       "broken JSON at byte " + std::to_string(at) + ": " +
                            error.errorString().toStdString(),
-                       error.offset);
+                       at);
+    }
     if (!document.isObject())
         return invalid("config", "expected an object, found an array", 0);
     return read_root(Section(document.object(), "config"));

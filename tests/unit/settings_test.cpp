@@ -20,6 +20,7 @@ class SettingsTest : public QObject {
     void wrongValueNamesItsKey();
     void bordersOfLimitsAreAccepted();
     void brokenJsonGivesThePosition();
+    void positionIsInATextThatEndsWithinAString();
     void brokenUtf8GivesThePosition();
     void overlongTextIsOverLimit();
     void overlongPathIsOverLimit();
@@ -166,6 +167,13 @@ void SettingsTest::brokenJsonGivesThePosition() {
     // The parser reports where it stopped: at the offending byte or right behind it.
     QVERIFY(settings.status().position == 14 || settings.status().position == 15);
     QVERIFY(!parse_settings("").ok());
+}
+
+void SettingsTest::positionIsInATextThatEndsWithinAString() {
+    const std::string text = R"({"root":"/a)";
+    const Result<Settings> settings = parse_settings(text);
+    QVERIFY(!settings.ok());
+    QCOMPARE(settings.status().position, static_cast<std::int64_t>(text.size()));
 }
 
 void SettingsTest::brokenUtf8GivesThePosition() {
