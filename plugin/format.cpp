@@ -50,7 +50,9 @@ Result<FileHeader> decode_header(FileKind kind, Bytes block, const std::string &
         std::memcpy(&found[copy], block.data() + offset, sizeof(FileHeader));
         whole[copy] =
             std::memcmp(found[copy].magic, magic_of(kind), sizeof found[copy].magic) == 0 &&
-            found[copy].checksum == XXH3_64bits(&found[copy], offsetof(FileHeader, checksum));
+            found[copy].checksum == XXH3_64bits(&found[copy], offsetof(FileHeader, checksum)) &&
+            found[copy].generation <= limits::generation_max &&
+            found[copy].first_revision <= limits::revision_max;
     }
     if (!whole[0] && !whole[1])
         return failure(Code::Corrupt, file + ": neither copy of the header was whole");
@@ -65,12 +67,13 @@ Result<FileHeader> decode_header(FileKind kind, Bytes block, const std::string &
 
 bool frame_header_is_whole(const Frame &frame, std::uint64_t salt, std::uint64_t offset) {
     return frame.magic == frame_magic && frame.block == 0 &&
+           frame.revision <= limits::revision_max &&
            frame.header_checksum ==
                XXH3_64bits_withSeed(&frame, offsetof(Frame, header_checksum), salt ^ offset);
 }
 
 bool batch_header_is_whole(const BatchHeader &header, std::uint64_t salt, std::uint64_t offset) {
-    return header.magic == batch_magic &&
+    return header.magic == batch_magic && header.last_revision <= limits::revision_max &&
            header.header_checksum ==
                XXH3_64bits_withSeed(&header, offsetof(BatchHeader, header_checksum), salt ^ offset);
 }
@@ -151,7 +154,7 @@ bool parse_journal_name(std::string_view name, std::uint64_t *generation) {
         return false;
     const char *end = name.data() + name.size();
     const auto parsed = std::from_chars(name.data() + prefix.size(), end, *generation);
-    return parsed.ec == std::errc{} && parsed.ptr == end;
+    return parsed.ec == std::errc{} && parsed.ptr == end && *generation <= limits::generation_max;
 }
 
 } // namespace waybill

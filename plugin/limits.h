@@ -67,6 +67,10 @@ inline constexpr std::size_t batch_bytes_target = 1u << 20;
 /// A snapshot is synced in pieces: one sync of 55 MB stalled puts for 28–59 ms, pieces of 256 KiB
 /// kept the 99th percentile at 1–2 ms.
 inline constexpr std::size_t snapshot_sync_bytes = 256u << 10;
+/// Generations and revisions count from 1 and never come near: a larger one was not counted by a
+/// store, and what is added to it would begin again at 0.
+inline constexpr std::uint64_t generation_max = 1ull << 62;
+inline constexpr std::uint64_t revision_max = 1ull << 62;
 /// A store file larger than this is not ours (records_max × average record × factor, rounded up).
 inline constexpr std::uint64_t file_bytes_max = 64ull << 30;
 

@@ -137,7 +137,8 @@ Result<bool> LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
     while (at + sizeof(Frame) <= size) {
         auto *frame = reinterpret_cast<Frame *>(memory + at);
         const std::size_t length = frame_bytes(frame->payload_bytes);
-        if (frame->magic != frame_magic || length > size - at)
+        if (frame->magic != frame_magic || length > size - at ||
+            frame->revision > limits::revision_max)
             break; // Cannot be: the checksum holds. But never trust a length with memory.
         receiver_.frame(*frame, offset + sizeof header + at);
         at += length;

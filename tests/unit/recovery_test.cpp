@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "plugin/recovery.h"
 
+#include "plugin/limits.h"
+
 #include "memory_disk.h"
 #include "store_fixture.h"
 
@@ -103,6 +105,8 @@ class RecoveryTest : public QObject {
     void journalOfAKilledRotationIsDropped();
     void journalsOlderThanTheSnapshotAreIgnoredAndDropped();
     void gapInGenerationsIsDamage();
+    void generationThatNoStoreReachesIsPassedOver();
+    void headerThatCannotBeCountedOnIsDamage();
     void otherReferenceModeIsRefused();
     void readOnlyOpeningWritesNothing();
     void readOnlyRecoveryOfADamagedStoreWritesNothing();
@@ -470,6 +474,43 @@ void RecoveryTest::gapInGenerationsIsDamage() {
     QCOMPARE(images_in(index), (Images{{"a", "1"}, {"z", "1"}}));
     QCOMPARE(marked_in(index, frame_flag_uncertain), Names{"a"});
     QCOMPARE(recovered->revision, std::uint64_t{5});
+}
+
+/// The next generation would be 0, which no later recovery finds.
+void RecoveryTest::generationThatNoStoreReachesIsPassedOver() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    store.disk.add("journal.18446744073709551615", {1, 2, 3});
+    for (int round = 0; round < 3; ++round) {
+        Index index;
+        Result<Recovered> found = recover_store(store.disk, {}, index);
+        QVERIFY2(found.ok(), found.ok() ? "" : found.status().message.c_str());
+        QVERIFY(found->damage.empty());
+        QCOMPARE(images_in(index), (Images{{"a", "1"}}));
+    }
+}
+
+/// A header's checksum has no salt: whoever can write to the directory can seal one.
+void RecoveryTest::headerThatCannotBeCountedOnIsDamage() {
+    for (const bool is_generation : {true, false}) {
+        SampleStore store;
+        store.put({{"a", "1"}});
+        bool copy_damaged = false;
+        FileHeader header = *decode_header(FileKind::Snapshot, store.disk.bytes("snapshot"),
+                                           "snapshot", &copy_damaged);
+        (is_generation ? header.generation : header.first_revision) = ~std::uint64_t{0};
+        const std::vector<std::uint8_t> block = encode_header(FileKind::Snapshot, header);
+        std::copy(block.begin(), block.end(), store.disk.bytes("snapshot").begin());
+        Index index;
+        Result<Recovered> found = recover_store(store.disk, {}, index);
+        QVERIFY(found.ok());
+        QVERIFY(!found->damage.empty());
+        QVERIFY(found->revision < limits::revision_max);
+        QCOMPARE(images_in(index), (Images{{"a", "1"}}));
+        Index again;
+        QVERIFY(recover_store(store.disk, {}, again).value().damage.empty());
+        QCOMPARE(images_in(again), (Images{{"a", "1"}}));
+    }
 }
 
 void RecoveryTest::otherReferenceModeIsRefused() {
