@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,7 +175,9 @@ Status PosixFile::open(int directory_fd, OpenMode mode) {
 }
 
 /// QSaveFile reports neither a failed sync nor a failed flush within its commit, and syncs no
-/// directory: so everything is flushed and synced here, checked, before commit is called.
+/// directory: so everything is flushed and synced here, checked, before commit is called. And it
+/// goes to byte 0 when it closes the file; where that fails, as it does on an ext4 that was shut
+/// down, Qt prints a warning. In that case it is given an empty file to close.
 class SavedReplacement final : public Replacement {
   public:
     SavedReplacement(const QString &path, std::string name) : file_(path), name_(std::move(name)) {}
@@ -182,6 +185,8 @@ class SavedReplacement final : public Replacement {
         if (!file_.isOpen())
             return;
         try {
+            if (leads_to(file_.handle(), identity_))
+                (void)closes_silently();
             file_.cancelWriting();
             file_.commit();
         } catch (...) {
@@ -225,6 +230,8 @@ class SavedReplacement final : public Replacement {
         // What has the number now would be given our name.
         if (!leads_to(file_.handle(), identity_))
             return closed_behind_us(name_);
+        if (!closes_silently())
+            return system_failure(errno, name_ + ": seek");
         errno = 0;
         if (!file_.commit())
             return system_failure(errno ? errno : EIO, name_ + ": rename");
@@ -239,6 +246,19 @@ class SavedReplacement final : public Replacement {
     }
 
   private:
+    bool closes_silently() {
+        if (::lseek(file_.handle(), 0, SEEK_SET) == 0)
+            return true;
+        const int cause = errno;
+        const int empty = ::memfd_create("waybill", MFD_CLOEXEC);
+        if (empty >= 0) {
+            (void)::dup3(empty, file_.handle(), O_CLOEXEC);
+            ::close(empty);
+        }
+        errno = cause;
+        return false;
+    }
+
     QSaveFile file_;
     std::string name_;
     FileIdentity identity_;
