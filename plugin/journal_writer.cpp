@@ -130,8 +130,15 @@ Status JournalWriter::take_back_bytes(std::uint64_t bytes) {
     const std::uint64_t end = std::min(offset_ + bytes, *size);
     if (end <= offset_)
         return {};
-    const std::vector<std::uint8_t> zeros(end - offset_, 0);
-    if (Status written = file_->write(offset_, zeros); !written.ok())
+    std::vector<std::uint8_t> place(end - offset_);
+    Result<std::size_t> got = file_->read(offset_, place);
+    if (!got.ok())
+        return got.status();
+    // Under a quota or a limit zeros may be refused as well, and mostly none are needed.
+    if (std::ranges::all_of(place, [](std::uint8_t byte) { return byte == 0; }))
+        return {};
+    std::ranges::fill(place, std::uint8_t{0});
+    if (Status written = file_->write(offset_, place); !written.ok())
         return written;
     return file_->sync();
 }
