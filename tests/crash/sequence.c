@@ -239,8 +239,6 @@ const char *difference(const waybill_api *api, const waybill_image *image, const
         return "view";
     if (!same(view.media_type, spec->target_media_type))
         return "version"; /* It stands in the media type: first, since it says the most. */
-    if (view.state != 0)
-        return "state";
     if (!same(view.name_space, spec->name_space) || !same(view.reference, spec->reference) ||
         !same(view.spelled, spec->reference))
         return "name";
@@ -258,5 +256,7 @@ const char *difference(const waybill_api *api, const waybill_image *image, const
         view.label_count != spec->label_count || view.annotation_count != spec->annotation_count)
         return "counts";
     found = differing_layer(api, image, spec);
-    return found ? found : differing_pair(api, image, spec);
+    if (!found)
+        found = differing_pair(api, image, spec);
+    return !found && view.state != 0 ? "state" : found;
 }

@@ -61,7 +61,8 @@ const char *reference_of_slot(uint32_t writer, uint32_t slot, char out[96]);
 /** The image that operation `version` puts under the name. */
 void make_sample(sample *out, uint64_t seed, uint32_t writer, uint32_t slot, uint64_t version);
 
-/** NULL, or the name of the first member in which the image differs from what was put. */
+/** NULL, or the name of the first member in which the image differs from what was put: "state" if
+ *  nothing else does and it is uncertain, possibly resurrected or incomplete. */
 const char *difference(const waybill_api *api, const waybill_image *image, const sample *expected);
 
 /** The next number of a row of them (splitmix64). */
