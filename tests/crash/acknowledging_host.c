@@ -6,7 +6,8 @@
  *   crash_host LIBRARY work ROOT SEED SOCKET OPERATIONS NUMBER…
  *     One writer for each NUMBER goes on with its sequence behind that operation, one operation
  *     after the other, and says through the socket which was acknowledged, after it was.
- *     OPERATIONS of each writer, 0: without end.
+ *     OPERATIONS of each writer, 0: without end. SOCKET may be -: says it on stdout, waits for
+ *     nobody.
  *   crash_host LIBRARY check ROOT SEED REVISION FIRST-LAST…
  *   crash_host LIBRARY look ROOT SEED REVISION FIRST-LAST…
  *     Opens the store, `look` read-only, and compares every byte of it with the sequences: each
@@ -41,7 +42,8 @@ static void say(int socket, uint32_t said, const writer *by, int32_t status, uin
     packet.number = by ? by->now.number : 0;
     packet.status = status;
     packet.revision = revision;
-    if (send(socket, &packet, sizeof packet, MSG_NOSIGNAL) != sizeof packet)
+    if (socket >= 0 ? send(socket, &packet, sizeof packet, MSG_NOSIGNAL) != sizeof packet
+                    : write(STDOUT_FILENO, &packet, sizeof packet) != sizeof packet)
         _exit(4); /* Nobody is left who could be told. */
 }
 
@@ -194,7 +196,7 @@ static int work(const char *root, uint64_t seed, int socket, uint64_t operations
     uint32_t i;
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
     say(socket, SAID_LOADED, NULL, 0, 0);
-    if (recv(socket, &go, sizeof go, 0) != sizeof go)
+    if (socket >= 0 && recv(socket, &go, sizeof go, 0) != sizeof go)
         return 4;
     store = open_to_work(root, socket);
     say(socket, SAID_OPEN, NULL, 0, 0);
@@ -353,8 +355,9 @@ int main(int argc, char **argv) {
     }
     api = load_table(argv[1], &handle);
     if (working)
-        return work(argv[3], strtoull(argv[4], NULL, 10), atoi(argv[5]),
-                    strtoull(argv[6], NULL, 10), argv + first, (uint32_t)(argc - first));
+        return work(argv[3], strtoull(argv[4], NULL, 10),
+                    strcmp(argv[5], "-") == 0 ? -1 : atoi(argv[5]), strtoull(argv[6], NULL, 10),
+                    argv + first, (uint32_t)(argc - first));
     return check(argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10), argv + first,
                  (uint32_t)(argc - first), looking);
 }
