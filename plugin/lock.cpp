@@ -150,7 +150,7 @@ DirectoryLock::~DirectoryLock() {
     if (fd_ < 0)
         return;
     struct flock lock = whole_file(F_UNLCK);
-    if (is_held_ && leads_to(fd_, identity_))
+    if (is_held_ && !leads_elsewhere(fd_, identity_))
         (void)::fcntl(fd_, F_OFD_SETLK, &lock);
     close_adopted(fd_, identity_);
     if (mapping_)

@@ -28,6 +28,13 @@ bool leads_to(int fd, const FileIdentity &identity) {
     return ::fstat(fd, &found) == 0 && FileIdentity{found.st_dev, found.st_ino} == identity;
 }
 
+bool leads_elsewhere(int fd, const FileIdentity &identity) {
+    struct stat found;
+    if (::fstat(fd, &found) != 0)
+        return errno == EBADF;
+    return FileIdentity{found.st_dev, found.st_ino} != identity;
+}
+
 Status adopt(int fd, const std::string &name, FileIdentity *identity, struct stat *found) {
     if (::fstat(fd, found) != 0) {
         const int cause = errno;
@@ -41,7 +48,7 @@ Status adopt(int fd, const std::string &name, FileIdentity *identity, struct sta
 
 void close_adopted(int fd, const FileIdentity &identity) {
     forked::unwatch(fd);
-    if (leads_to(fd, identity))
+    if (!leads_elsewhere(fd, identity))
         ::close(fd);
 }
 

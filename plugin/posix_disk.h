@@ -16,6 +16,10 @@ namespace waybill {
 /// Whether the descriptor still is one of that file.
 bool leads_to(int fd, const FileIdentity &identity);
 
+/// Whether it is known to be one of another file, or of none. What cannot be told is taken for
+/// ours, where the matter is to give it back.
+bool leads_elsewhere(int fd, const FileIdentity &identity);
+
 /// Has the fork handler know the descriptor, and notes which file it leads to. Closes it on
 /// failure.
 Status adopt(int fd, const std::string &name, FileIdentity *identity, struct stat *found);
