@@ -58,7 +58,7 @@ void Committer::run() {
                 break;
             arrivals.swap(queue_);
         }
-        commit_round(std::move(arrivals));
+        commit_round(arrivals);
         arrivals.clear();
     }
     close_journal();
@@ -67,7 +67,7 @@ void Committer::run() {
     arrived_.notify_all();
 }
 
-void Committer::commit_round(std::vector<Submission> arrivals) {
+void Committer::commit_round(std::vector<Submission> &arrivals) {
     // Those taken stand at [first, last), moved up over those that were withdrawn.
     auto first = arrivals.begin(), last = first;
     std::size_t bytes = 0;

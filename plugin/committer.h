@@ -76,7 +76,7 @@ class Committer final {
 
     /// What run() does with all that has arrived, and then at its end. Only for a caller that is
     /// the writer's thread itself.
-    void commit_round(std::vector<Submission> arrivals);
+    void commit_round(std::vector<Submission> &arrivals);
     void close_journal();
     /// Starts the next journal; the snapshot that it builds on is written in the background. Not
     /// while an earlier one still is.

@@ -59,7 +59,7 @@ class Scribe final {
         const OperationPtr operation = submission.operation;
         std::vector<Submission> round;
         round.push_back(std::move(submission));
-        committer_->commit_round(std::move(round));
+        committer_->commit_round(round);
         return operation->outcome()->status;
     }
     void put(const std::string &name, const std::string &value) {

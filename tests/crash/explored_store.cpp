@@ -432,7 +432,7 @@ void ExploredStore::commit(std::vector<Submission> submissions, std::vector<Mode
         history_.push_back(std::move(states[i]));
         under_way_.push_back({submissions[i].operation, first + i});
     }
-    committer_->commit_round(std::move(submissions));
+    committer_->commit_round(submissions);
     note_acknowledged();
     for (const UnderWay &each : under_way_) {
         if (!each.operation->finished()) {
