@@ -243,11 +243,11 @@ std::int32_t image_annotation(const waybill_image *image, std::uint32_t index, w
 }
 
 std::int32_t future_wait(waybill_future *future, std::int64_t timeout_ms, waybill_error *error) {
-    return guarded(error, [&] { return wait_for(future, timeout_ms); });
+    return guarded_answer(error, [&] { return wait_for(future, timeout_ms); });
 }
 
 std::int32_t future_status(const waybill_future *future) {
-    return guarded(nullptr, [&] { return status_of(future); });
+    return guarded_answer(nullptr, [&] { return status_of(future); });
 }
 
 std::int32_t future_then(waybill_future *future, FutureCallback callback, void *payload,

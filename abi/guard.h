@@ -6,13 +6,17 @@
 
 #include "conversion.h"
 
+#include "plugin/thread_memory.h"
+
 #include <exception>
 #include <new>
 
 namespace waybill {
 
-/// Runs `body`, which returns a Status, and answers its code. Nothing thrown passes.
-template <typename Body> std::int32_t guarded(waybill_error *error, Body body) noexcept {
+/// Runs `body`, which answers for an operation that may have begun: only it can say what became of
+/// that. Nothing thrown passes.
+template <typename Body> std::int32_t guarded_answer(waybill_error *error, Body body) noexcept {
+    (void)has_thread_memory();
     try {
         return report(body(), error);
     } catch (const std::bad_alloc &) {
@@ -24,8 +28,16 @@ template <typename Body> std::int32_t guarded(waybill_error *error, Body body) n
     }
 }
 
+/// Runs `body`, which returns a Status, and answers its code. Nothing thrown passes.
+template <typename Body> std::int32_t guarded(waybill_error *error, Body body) noexcept {
+    if (!has_thread_memory())
+        return report_text(Code::NoMemory, "memory ran out", error);
+    return guarded_answer(error, body);
+}
+
 /// For functions without a status.
 template <typename Body> void guarded(Body body) noexcept {
+    (void)has_thread_memory();
     try {
         body();
     } catch (...) {

@@ -2,9 +2,13 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "workers.h"
 
+#include "thread_memory.h"
+
 #include <QtCore/QThread>
 
+#include <cerrno>
 #include <csignal>
+#include <new>
 #include <pthread.h>
 #include <system_error>
 
@@ -39,15 +43,38 @@ Result<std::unique_ptr<Workers>> Workers::start(int threads) {
     workers->threads_.reserve(static_cast<std::size_t>(threads));
     const SignalsBlocked signals_blocked;
     try {
-        for (int i = 0; i < threads; ++i)
+        for (int i = 0; i < threads && !workers->short_of_memory_; ++i) {
+            std::unique_lock lock(workers->mutex_);
             workers->threads_.emplace_back([of = workers.get()] {
                 name_thread("waybill-worker");
+                of->settle();
                 of->serve();
             });
+            // One by one: the stack of the next could take what this one has found to be there.
+            workers->settled_.wait(
+                lock, [&] { return workers->settled_threads_ == workers->threads_.size(); });
+        }
     } catch (const std::system_error &error) {
         return Status{Code::Again, error.code().value(), -1, {}, "no thread could be started"};
     }
+    if (workers->short_of_memory_)
+        return Status{Code::NoMemory, ENOMEM, -1, {}, "no memory left for the threads"};
     return workers;
+}
+
+/// Takes what the C++ runtime and Qt keep for a thread.
+void Workers::settle() {
+    bool has_memory = has_thread_memory();
+    try {
+        if (has_memory)
+            (void)QThread::currentThread();
+    } catch (const std::bad_alloc &) {
+        has_memory = false;
+    }
+    const std::lock_guard lock(mutex_);
+    short_of_memory_ |= !has_memory;
+    ++settled_threads_;
+    settled_.notify_all();
 }
 
 Workers::~Workers() {

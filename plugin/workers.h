@@ -2,11 +2,12 @@
 // SPDX-FileCopyrightText: Waybill contributors
 //
 // All threads that a store will ever have.
-// Invariants: every thread has been started before start() returns, so none can fail to start
-// later. Asynchronous signals are blocked on these threads, and only there. They are the standard
-// library's and not QThreadPool's, which a host does not survive when something runs out: a Qt
-// thread that gets no memory for its event dispatcher, or none to note that it is idle, ends the
-// process; one that the system refuses prints a line and is waited for in vain.
+// Invariants: every thread has been started, and has the memory that it needs to report a want of
+// memory, before start() returns: none can fail later. Asynchronous signals are blocked on these
+// threads, and only there. They are the standard library's and not QThreadPool's, which a host does
+// not survive when something runs out: a Qt thread that gets no memory for its event dispatcher, or
+// none to note that it is idle, ends the process; one that the system refuses prints a line and is
+// waited for in vain.
 #pragma once
 
 #include "status.h"
@@ -23,7 +24,7 @@ namespace waybill {
 
 class Workers final {
   public:
-    /// Expected: Again.
+    /// Expected: Again, NoMemory.
     static Result<std::unique_ptr<Workers>> start(int threads);
     /// Waits for every job; services must have been told to end.
     ~Workers();
@@ -49,13 +50,16 @@ class Workers final {
 
     Workers() = default;
     void post(std::function<void()> run, bool is_background);
+    void settle();
     void serve();
 
     std::mutex mutex_;
-    std::condition_variable posted_, idle_;
+    std::condition_variable posted_, idle_, settled_;
     std::list<Job> jobs_;
     int background_ = 0; ///< jobs that have been posted and have not ended
     bool stopping_ = false;
+    std::size_t settled_threads_ = 0;
+    bool short_of_memory_ = false;
     std::vector<std::thread> threads_;
 };
 
