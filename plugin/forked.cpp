@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <new>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +26,29 @@ static std::array<Watched, 1024> watched;
 static constexpr int nothing = 0;
 static constexpr int being_filled = -1;
 
-std::uint64_t generation() { return current.load(std::memory_order_relaxed); }
+/// A number that the kernel wipes in every child; null where it cannot.
+static std::atomic<std::uint64_t> *map_mark() {
+    constexpr std::size_t bytes = sizeof(std::atomic<std::uint64_t>);
+    void *page = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return nullptr;
+    if (::madvise(page, bytes, MADV_WIPEONFORK) != 0) {
+        ::munmap(page, bytes);
+        return nullptr;
+    }
+    return new (page) std::atomic<std::uint64_t>(current.load());
+}
+
+std::uint64_t generation() {
+    static std::atomic<std::uint64_t> *const mark = map_mark();
+    if (!mark)
+        return current.load(std::memory_order_relaxed);
+    std::uint64_t marked = mark->load(std::memory_order_relaxed);
+    if (marked != 0)
+        return marked;
+    const std::uint64_t next = current.fetch_add(1) + 1;
+    return mark->compare_exchange_strong(marked, next) ? next : marked;
+}
 
 static void in_child() {
     current.fetch_add(1, std::memory_order_relaxed);

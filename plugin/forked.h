@@ -14,7 +14,8 @@
 namespace waybill::forked {
 
 /// Counts the forks that led to this process. An object made under another count belongs to a
-/// parent.
+/// parent. Hears of every fork, those too of which no handler is told: a bare clone, and a fork
+/// through the C library of another linker namespace.
 std::uint64_t generation();
 
 /// Registers the fork handler, once in a process.
