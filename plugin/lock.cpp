@@ -7,6 +7,7 @@
 #include "system_call.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <dirent.h>
@@ -30,12 +31,21 @@ static struct flock whole_file(short type) {
     return lock;
 }
 
+/// Between taking the lock and writing its name the holder may be stopped; what stands there then
+/// is the name of the one before it.
 static std::string read_holder(int fd) {
+    static const std::string unnamed = "a process that has not written its name yet";
     char text[holder_bytes + 1] = {};
     if (::pread(fd, text, holder_bytes, holder_offset) <= 0)
-        return "a process that has not written its name yet";
+        return unnamed;
     const std::string_view line(text);
-    return std::string(line.substr(0, line.find('\n')));
+    const std::string named(line.substr(0, line.find('\n')));
+    long process = 0;
+    if (std::sscanf(text, "process %ld,", &process) != 1 || process <= 0)
+        return unnamed;
+    if (::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH)
+        return unnamed + ", or whose process cannot be seen from here; LOCK names " + named;
+    return named;
 }
 
 void DirectoryLock::write_holder() {
