@@ -4,6 +4,8 @@
 
 #include "image_generated.h"
 
+#include <algorithm>
+
 namespace waybill {
 
 static std::string name_in(const record::Image &image) {
@@ -49,8 +51,8 @@ void Replay::apply_removal(const Frame &frame, std::uint64_t offset) {
 void Replay::check_revision(std::uint64_t revision, std::uint64_t offset) {
     if (kind_ == FileKind::Snapshot)
         return;
-    const std::uint64_t next = revision_ + 1 + (gap_explained_ ? 1 : 0);
-    gap_explained_ = false;
+    const std::uint64_t next = revision_ + 1 + gap_explained_;
+    gap_explained_ = 0;
     if (revision > next) {
         add_damage(offset, 0,
                    "revisions " + std::to_string(revision_ + 1) + " to " +
@@ -133,21 +135,40 @@ void Replay::damaged_frame(const Frame &head, Bytes payload, std::uint64_t offse
     mark_all(frame_flag_uncertain | frame_flag_resurrected);
 }
 
-void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
-    add_damage(offset, remains.size(), "record whose head does not hold");
-    const record::Image *image =
-        remains.size() > sizeof(Frame) ? verified_image(remains.subspan(sizeof(Frame))) : nullptr;
-    if (!image) {
-        if (kind_ == FileKind::Journal)
-            mark_all(frame_flag_uncertain | frame_flag_resurrected);
-        return;
+/// How many bytes of `payload`, which starts with a record, the record takes, without its padding:
+/// the fewest that still verify. Nothing else tells, for its head is not to be believed.
+static std::size_t image_bytes(Bytes payload) {
+    std::size_t too_few = 0;
+    std::size_t enough = payload.size();
+    while (enough - too_few > 1) {
+        const std::size_t middle = too_few + (enough - too_few) / 2;
+        (verified_image(payload.first(middle)) ? enough : too_few) = middle;
     }
-    damage_.back().lost_names.push_back(name_in(*image));
-    ++records_;
-    gap_explained_ = true;
-    if (Frame *older = index_.find({image->name_space()->c_str(), image->name_space()->size()},
-                                   {image->reference()->c_str(), image->reference()->size()}))
-        index_.set_flags(*older, frame_flag_uncertain, 0);
+    return enough;
+}
+
+void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
+    // The heads of several records in a row may be gone.
+    while (!remains.empty()) {
+        const Bytes payload = remains.subspan(std::min(remains.size(), sizeof(Frame)));
+        const record::Image *image = verified_image(payload);
+        if (!image) {
+            add_damage(offset, remains.size(), "record whose head does not hold");
+            if (kind_ == FileKind::Journal)
+                mark_all(frame_flag_uncertain | frame_flag_resurrected);
+            return;
+        }
+        const std::size_t bytes = std::min(frame_bytes(image_bytes(payload)), remains.size());
+        add_damage(offset, bytes, "record whose head does not hold");
+        damage_.back().lost_names.push_back(name_in(*image));
+        ++records_;
+        ++gap_explained_;
+        if (Frame *older = index_.find({image->name_space()->c_str(), image->name_space()->size()},
+                                       {image->reference()->c_str(), image->reference()->size()}))
+            index_.set_flags(*older, frame_flag_uncertain, 0);
+        offset += bytes;
+        remains = remains.subspan(bytes);
+    }
 }
 
 void Replay::damaged_batch(std::uint64_t offset, std::uint64_t bytes) {

@@ -58,7 +58,7 @@ class Replay final : public LogReceiver {
     std::uint32_t block_frames_ = 0;
     std::uint64_t records_ = 0;          ///< of a snapshot: read, or known to be lost
     std::uint64_t records_expected_ = 0; ///< of a snapshot: as its last frame counts them
-    bool gap_explained_ = false;         ///< a lost record may have had the next revision
+    std::uint64_t gap_explained_ = 0;    ///< so many lost records may have had the next revisions
     bool ended_ = false;
     bool closed_ = false;
     bool accepted_ = false;

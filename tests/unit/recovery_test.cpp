@@ -88,6 +88,7 @@ class RecoveryTest : public QObject {
     void damagedPutMarksTheOlderValueUncertain();
     void damagedFirstPutIsGoneAndMarksNobody();
     void laterPutSettlesAnUncertainName();
+    void recordsInARowWithoutHeadsAreAllUncertain();
     void damagedRemoveMarksWhatItLeftAlive();
     void damagedPruneMarksWhatItMayHaveLeftAlive();
     void marksOutliveAnotherRecovery();
@@ -195,6 +196,31 @@ void RecoveryTest::laterPutSettlesAnUncertainName() {
     QVERIFY(recovered.ok());
     QCOMPARE(images_in(index), (Images{{"a", "3"}}));
     QCOMPARE(marked_in(index, frame_flags_stored), Names{});
+}
+
+/// Were only the first of them looked at, the older values of the others would pass for the last.
+void RecoveryTest::recordsInARowWithoutHeadsAreAllUncertain() {
+    SampleStore store;
+    store.put({{"a", "1"}, {"b", "1"}, {"c", "1"}});
+    store.put({{"a", "2"}, {"b", "2"}});
+    store.put({{"d", "1"}});
+    const std::size_t first = store.starts[1] + sizeof(BatchHeader);
+    std::vector<std::uint8_t> &journal = store.disk.bytes("journal.1");
+    Frame head;
+    std::memcpy(&head, journal.data() + first, sizeof head);
+    journal[first + offsetof(Frame, payload_bytes)] ^= 0x40;
+    journal[first + frame_bytes(head.payload_bytes) + offsetof(Frame, revision)] ^= 0x01;
+    Index index;
+    Result<Recovered> found = recover_store(store.disk, {}, index);
+    QVERIFY(found.ok());
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"b", "1"}, {"c", "1"}, {"d", "1"}}));
+    QCOMPARE(marked_in(index, frame_flag_uncertain), (Names{"a", "b"}));
+    QCOMPARE(marked_in(index, frame_flag_resurrected), Names{});
+    Names lost;
+    for (const Damage &damage : found->damage)
+        lost.insert(lost.end(), damage.lost_names.begin(), damage.lost_names.end());
+    QCOMPARE(lost, (Names{"default a", "default b"}));
+    QCOMPARE(found->revision, store.revision);
 }
 
 void RecoveryTest::damagedRemoveMarksWhatItLeftAlive() {
