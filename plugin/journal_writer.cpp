@@ -67,8 +67,13 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
     for (const std::uint64_t target : {needed + step, needed}) {
         status = file_->allocate(allocated_bytes_, target - allocated_bytes_);
         if (status.ok()) {
+            const std::uint64_t end = offset_ + bytes;
+            const bool fills =
+                end <= allocated_bytes_ && allocated_bytes_ < end + journal_end_bytes;
             allocated_bytes_ = target;
-            return {};
+            // A batch that fills the shorter file to its end must not be there before the longer
+            // one is: it would look cut off.
+            return fills ? file_->sync() : Status{};
         }
         if (status.code == Code::Invalid) { // This file system has no such thing: just grow.
             can_reserve_ = false;

@@ -293,9 +293,12 @@ static void a_killed_parent_leaves_no_lock_with_its_child(void) {
     if (parent == 0) {
         store = open_store(root);
         put_one(store, "before");
-        grandchild = fork();
-        if (grandchild > 0)
+        if (fork() == 0) {
+            /* Its descriptors are closed by now, not when fork returns to its parent. */
+            grandchild = getpid();
+            alarm(120); /* If nobody is left to end it. */
             CHECK(write(ready[1], &grandchild, sizeof grandchild) == (ssize_t)sizeof grandchild);
+        }
         for (;;)
             pause();
     }

@@ -143,14 +143,16 @@ class Making final {
     std::map<std::pair<std::string, std::string>, Expected> images_;
 };
 
-/// Zeros that were allocated and not written.
+/// Zeros that were allocated and not written, but for those that end a journal.
 void trim(Files &files) {
     constexpr std::size_t header_block_bytes = 1024;
+    constexpr std::size_t journal_end_bytes = 8;
     for (auto &[name, bytes] : files)
         if (name.rfind("journal.", 0) == 0) {
             const std::size_t last = bytes.find_last_not_of('\0');
             const std::size_t end = last == std::string::npos ? 0 : (last + 8) / 8 * 8;
-            bytes.resize(std::min(bytes.size(), std::max(header_block_bytes, end)));
+            bytes.resize(
+                std::min(bytes.size(), std::max(header_block_bytes, end) + journal_end_bytes));
         }
 }
 
