@@ -450,7 +450,10 @@ static unsigned try_to_take_over(void) {
     status = api->create(text("{\"root\":\"%s\"}", root), NULL, &store, error_slot());
     if (status == WAYBILL_ELOCKED) {
         CHECK(store == NULL);
+        /* Its name stands there once its threads run; until then that of the last one does, which
+         * may have been this process, or nobody if that one is gone. */
         CHECK(names_a_stopped_writer(last_error.message) ||
+              strstr(last_error.message, text("process %ld,", (long)getpid())) ||
               strstr(last_error.message, "not written its name") != NULL);
     } else {
         CHECK(status == WAYBILL_OK); /* Between closing and opening again. */
