@@ -52,8 +52,14 @@ void close_adopted(int fd, const FileIdentity &identity) {
         ::close(fd);
 }
 
-static Status closed_behind_us(const std::string &name) {
-    return {Code::Io, EBADF, -1, {}, name + ": somebody else closed its descriptor"};
+/// Io if the descriptor has become another file's, or that cannot be told.
+static Status check_leads_to(int fd, const FileIdentity &identity, const std::string &name,
+                             struct stat *found) {
+    if (::fstat(fd, found) != 0 && errno != EBADF)
+        return system_failure(errno, name + ": stat"); // XFS, after it was shut down.
+    if (FileIdentity{found->st_dev, found->st_ino} != identity)
+        return {Code::Io, EBADF, -1, {}, name + ": somebody else closed its descriptor"};
+    return {};
 }
 
 struct DirectoryCloser {
@@ -145,9 +151,9 @@ class PosixFile final : public File {
     /// Takes 0.4 µs, where a sync takes 100 and more. What is in a file without a name nobody will
     /// find again.
     Status check_ours() const {
-        struct stat found;
-        if (::fstat(fd_, &found) != 0 || FileIdentity{found.st_dev, found.st_ino} != identity_)
-            return closed_behind_us(name_);
+        struct stat found = {};
+        if (Status ours = check_leads_to(fd_, identity_, name_, &found); !ours.ok())
+            return ours;
         if (found.st_nlink == 0)
             return {Code::Io, ENOENT, -1, {}, name_ + ": somebody else removed it"};
         return {};
@@ -214,8 +220,9 @@ class SavedReplacement final : public Replacement {
     }
 
     Status write(Bytes bytes) override {
-        if (!leads_to(file_.handle(), identity_))
-            return closed_behind_us(name_);
+        struct stat found = {};
+        if (Status ours = check_leads_to(file_.handle(), identity_, name_, &found); !ours.ok())
+            return ours;
         errno = 0;
         const auto wanted = static_cast<qint64>(bytes.size());
         if (file_.write(reinterpret_cast<const char *>(bytes.data()), wanted) != wanted ||
@@ -235,8 +242,9 @@ class SavedReplacement final : public Replacement {
 
     Status commit() override {
         // What has the number now would be given our name.
-        if (!leads_to(file_.handle(), identity_))
-            return closed_behind_us(name_);
+        struct stat found = {};
+        if (Status ours = check_leads_to(file_.handle(), identity_, name_, &found); !ours.ok())
+            return ours;
         if (!closes_silently())
             return system_failure(errno, name_ + ": seek");
         errno = 0;
@@ -325,7 +333,8 @@ PosixDisk::~PosixDisk() {
 }
 
 Status PosixDisk::check_directory() const {
-    return leads_to(directory_fd_, identity_) ? Status{} : closed_behind_us("directory");
+    struct stat found = {};
+    return check_leads_to(directory_fd_, identity_, "directory", &found);
 }
 
 Result<std::vector<std::string>> PosixDisk::list() {
