@@ -361,6 +361,16 @@ typedef struct neighbour {
 
 static neighbour all[readers + writers];
 
+/** Nobody outlives a failure, not even one that was stopped before it could ask for
+ *  that itself. A number that has been waited for may be somebody else's, and is forgotten. */
+static void kill_all(int signal_number) {
+    unsigned i;
+    (void)signal_number;
+    for (i = 0; i < readers + writers; ++i)
+        if (all[i].process > 0)
+            (void)kill(all[i].process, SIGKILL);
+}
+
 static void start(neighbour *each) {
     const pid_t parent = getpid();
     fflush(NULL);
@@ -369,6 +379,7 @@ static void start(neighbour *each) {
     CHECK(each->process >= 0);
     if (each->process > 0)
         return;
+    CHECK(signal(SIGABRT, SIG_DFL) != SIG_ERR); /* The others are not its own. */
     CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
     if (getppid() != parent)
         _exit(0);       /* It has failed before the line above. */
@@ -388,8 +399,10 @@ static void check_all_are_alive(void) {
     for (i = 0; i < readers + writers; ++i) {
         int status = 0;
         const pid_t ended = waitpid(all[i].process, &status, WNOHANG);
-        if (ended == all[i].process)
+        if (ended == all[i].process) {
+            all[i].process = 0;
             check_came_to_no_harm(status);
+        }
         CHECK(ended == 0);
     }
 }
@@ -398,8 +411,10 @@ static void stop(neighbour *each) {
     int status = 0;
     CHECK(kill(each->process, SIGSTOP) == 0);
     CHECK(waitpid(each->process, &status, WUNTRACED) == each->process);
-    if (!WIFSTOPPED(status))
+    if (!WIFSTOPPED(status)) {
+        each->process = 0;
         check_came_to_no_harm(status);
+    }
     CHECK(WIFSTOPPED(status));
     each->stopped = 1;
 }
@@ -413,6 +428,7 @@ static void kill_and_restart(neighbour *each) {
     int status = 0;
     CHECK(kill(each->process, SIGKILL) == 0);
     CHECK(waitpid(each->process, &status, 0) == each->process);
+    each->process = 0;
     check_came_to_no_harm(status);
     start(each);
 }
@@ -467,6 +483,7 @@ static void start_all(void) {
     waybill_store *store;
     common = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(common != MAP_FAILED && sem_init(&common->news, 1, 0) == 0);
+    CHECK(signal(SIGABRT, kill_all) != SIG_ERR);
     (void)snprintf(root, sizeof root, "%s/store", make_temp_dir());
     store = open_store(root);
     close_store(store); /* A reader makes no store. */
@@ -486,6 +503,7 @@ static void stop_all(void) {
         if (all[i].stopped)
             go_on(&all[i]);
         CHECK(waitpid(all[i].process, &status, 0) == all[i].process);
+        all[i].process = 0;
         check_came_to_no_harm(status);
     }
     store = create_store(root, "", NULL);
