@@ -293,8 +293,8 @@ class Host final {
         });
         Model::Changes changes;
         for (const auto &[name, number] : model.state())
-            if (std::ranges::none_of(keep,
-                                     [&](const char *kept) { return canonical(kept) == name; }))
+            if (std::ranges::none_of(
+                    keep, [&name = name](const char *kept) { return canonical(kept) == name; }))
                 changes.emplace_back(name, 0);
         model.answered(status, std::move(changes));
         return status;
