@@ -138,6 +138,12 @@ int openat64(int directory, const char *path, int flags, ...) {
 }
 
 /** openat2 has no function of its own. Qt's futexes come this way, too. */
+/* It hands on more arguments than it may have got. */
+#if defined(__clang__)
+__attribute__((no_sanitize("address")))
+#else
+__attribute__((no_sanitize_address))
+#endif
 long syscall(long number, ...) {
     va_list arguments;
     long a[6];
@@ -422,9 +428,17 @@ int eventfd(unsigned count, int flags) {
     return fails(CALL_EVENTFD) ? -1 : real(count, flags);
 }
 
+/* A sanitizer that is part of this program must hear of its threads. */
+int __interceptor_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                                 void *(*body)(void *), void *payload) __attribute__((weak));
+
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *),
                    void *payload) {
     NEXT(pthread_create);
     const int error = fault_due(CALL_THREAD);
-    return error > 0 ? error : real(thread, attributes, body, payload);
+    if (error > 0)
+        return error;
+    return __interceptor_pthread_create
+               ? __interceptor_pthread_create(thread, attributes, body, payload)
+               : real(thread, attributes, body, payload);
 }

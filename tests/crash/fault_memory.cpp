@@ -64,6 +64,11 @@ bool new_fails(const void *caller) {
 
 extern "C" void fault_watch_loaded_code() { dl_iterate_phdr(note_code, nullptr); }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define OWNS_MALLOC 1
 #endif
