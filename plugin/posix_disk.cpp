@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <dirent.h>
 #include <fcntl.h>
+#include <optional>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,7 +199,8 @@ class SavedReplacement final : public Replacement {
         if (!file_.isOpen())
             return;
         try {
-            if (leads_to(file_.handle(), identity_))
+            // An fstat that fails tells nothing: on an XFS that was shut down every call fails.
+            if (!identity_ || !leads_elsewhere(file_.handle(), *identity_))
                 (void)closes_silently();
             file_.cancelWriting();
             file_.commit();
@@ -210,18 +212,19 @@ class SavedReplacement final : public Replacement {
     Status begin() {
         if (!file_.open(QIODevice::WriteOnly | QIODevice::Unbuffered))
             return system_failure(errno ? errno : EIO, name_ + ": begin to replace");
+        Result<FileIdentity> begun = identity();
+        if (!begun.ok())
+            return begun.status();
+        identity_ = *begun;
         // QSaveFile made the file with the umask's permissions.
         if (::fchmod(file_.handle(), 0600) != 0)
             return system_failure(errno, name_ + ": set permissions");
-        Result<FileIdentity> begun = identity();
-        if (begun.ok())
-            identity_ = *begun;
-        return begun.ok() ? Status{} : begun.status();
+        return {};
     }
 
     Status write(Bytes bytes) override {
         struct stat found = {};
-        if (Status ours = check_leads_to(file_.handle(), identity_, name_, &found); !ours.ok())
+        if (Status ours = check_leads_to(file_.handle(), *identity_, name_, &found); !ours.ok())
             return ours;
         errno = 0;
         const auto wanted = static_cast<qint64>(bytes.size());
@@ -243,7 +246,7 @@ class SavedReplacement final : public Replacement {
     Status commit() override {
         // What has the number now would be given our name.
         struct stat found = {};
-        if (Status ours = check_leads_to(file_.handle(), identity_, name_, &found); !ours.ok())
+        if (Status ours = check_leads_to(file_.handle(), *identity_, name_, &found); !ours.ok())
             return ours;
         if (!closes_silently())
             return system_failure(errno, name_ + ": seek");
@@ -276,7 +279,7 @@ class SavedReplacement final : public Replacement {
 
     QSaveFile file_;
     std::string name_;
-    FileIdentity identity_;
+    std::optional<FileIdentity> identity_; // None until begun.
 };
 
 } // namespace
