@@ -11,19 +11,11 @@ static const char *text_or(const flatbuffers::String *text, const char *otherwis
     return text ? text->c_str() : otherwise;
 }
 
-static Bytes bytes_of(const flatbuffers::Vector<std::uint8_t> *packed) {
-    return packed ? Bytes(packed->data(), packed->size()) : Bytes();
-}
-
 static void write_digest(Bytes packed, char (&out)[WAYBILL_DIGEST_TEXT_BYTES]) {
     if (packed.empty())
         out[0] = '\0';
     else
         write_id_text(packed, out);
-}
-
-template <typename Vector> static std::uint32_t count_of(const Vector *vector) {
-    return vector ? vector->size() : 0;
 }
 
 static Status beyond(std::uint32_t index, std::uint32_t count) {
@@ -45,7 +37,7 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
     view->name_space = image.name_space()->c_str();
     view->reference = image.reference()->c_str();
     view->spelled = text_or(image.spelled(), view->reference);
-    view->media_type = text_or(image.media_type());
+    view->media_type = media_type_of(image).data();
     view->os = text_or(image.os());
     view->architecture = text_or(image.architecture());
     view->variant = text_or(image.variant());
@@ -55,11 +47,11 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
     view->updated_ns = image.updated_ns();
     view->last_used_ns = image.last_used_ns();
     view->pinned = image.pinned();
-    view->layer_count = count_of(image.layers());
-    view->label_count = count_of(image.labels());
-    view->annotation_count = count_of(image.annotations());
-    write_digest(bytes_of(image.target()), view->target_digest);
-    write_digest(bytes_of(image.config()), view->config_digest);
+    view->layer_count = LayerList(image).size();
+    view->label_count = labels_of(image).size();
+    view->annotation_count = annotations_of(image).size();
+    write_digest(target_of(image), view->target_digest);
+    write_digest(config_of(image), view->config_digest);
     return {};
 }
 
@@ -68,40 +60,40 @@ Status view_layer(const waybill_image *handle, std::uint32_t index, waybill_laye
         return invalid("image", "NULL");
     if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
         return checked;
-    const auto *layers = image_of(frame_of(handle))->layers();
-    if (index >= layers->size())
-        return beyond(index, layers->size());
-    const record::Layer &layer = *layers->Get(index);
-    view->size_bytes = layer.size_bytes();
-    view->media_type = text_or(layer.media_type());
-    const Bytes id = bytes_of(layer.id());
-    write_id_text(id, view->id);
-    const Bytes digest = bytes_of(layer.digest());
-    write_digest(!digest.empty() ? digest : is_packed_digest(id) ? id : Bytes(), view->digest);
+    const LayerList layers(*image_of(frame_of(handle)));
+    if (index >= layers.size())
+        return beyond(index, layers.size());
+    const LayerList::Layer layer = layers[index];
+    view->size_bytes = layer.size_bytes;
+    view->media_type = layer.media_type.data();
+    write_id_text(layer.id, view->id);
+    if (layer.digest.data() == layer.id.data())
+        std::memcpy(view->digest, view->id, sizeof view->digest);
+    else
+        write_digest(layer.digest, view->digest);
     return {};
 }
 
-static Status view_pair(const flatbuffers::Vector<flatbuffers::Offset<record::Pair>> *pairs,
-                        std::uint32_t index, waybill_pair *pair) {
+static Status view_pair(const PairList &pairs, std::uint32_t index, waybill_pair *pair) {
     if (!pair)
         return invalid("pair", "NULL");
-    if (index >= count_of(pairs))
-        return beyond(index, count_of(pairs));
-    pair->key = pairs->Get(index)->key()->c_str();
-    pair->value = pairs->Get(index)->value()->c_str();
+    if (index >= pairs.size())
+        return beyond(index, pairs.size());
+    pair->key = pairs.key(index).data();
+    pair->value = pairs.value(index).data();
     return {};
 }
 
 Status view_label(const waybill_image *image, std::uint32_t index, waybill_pair *pair) {
     if (!image)
         return invalid("image", "NULL");
-    return view_pair(image_of(frame_of(image))->labels(), index, pair);
+    return view_pair(labels_of(*image_of(frame_of(image))), index, pair);
 }
 
 Status view_annotation(const waybill_image *image, std::uint32_t index, waybill_pair *pair) {
     if (!image)
         return invalid("image", "NULL");
-    return view_pair(image_of(frame_of(image))->annotations(), index, pair);
+    return view_pair(annotations_of(*image_of(frame_of(image))), index, pair);
 }
 
 } // namespace waybill

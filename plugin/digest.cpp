@@ -111,13 +111,12 @@ Status check_path_component(std::string_view text) {
 
 } // namespace
 
-Result<PackedId> parse_digest(std::string_view text) {
+Status parse_digest(std::string_view text, PackedId &packed) {
     const Algorithm *algorithm = algorithm_of_text(text);
     if (!algorithm)
         return digest_fault("the digest did not start with sha256:, sha384: or sha512:", 0);
     const std::string_view hex = text.substr(algorithm->prefix.size());
     const std::size_t digits = 2 * algorithm->raw_bytes;
-    PackedId packed;
     packed.bytes[0] = algorithm->id;
     std::uint8_t seen = 0;
     for (std::size_t at = 0; at < algorithm->raw_bytes && hex.size() == digits; ++at) {
@@ -129,19 +128,30 @@ Result<PackedId> parse_digest(std::string_view text) {
     if (hex.size() != digits || seen > 15)
         return hex_fault(*algorithm, hex);
     packed.size = 1 + algorithm->raw_bytes;
-    return packed;
+    return {};
 }
 
-Result<PackedId> parse_layer_id(std::string_view text) {
+Result<PackedId> parse_digest(std::string_view text) {
+    PackedId packed;
+    Status status = parse_digest(text, packed);
+    return status.ok() ? Result<PackedId>(packed) : Result<PackedId>(std::move(status));
+}
+
+Status parse_layer_id(std::string_view text, PackedId &packed) {
     if (reads_as_digest(text))
-        return parse_digest(text);
+        return parse_digest(text, packed);
     if (Status fault = check_path_component(text); !fault.ok())
         return fault;
-    PackedId packed;
     packed.bytes[0] = id_is_text;
     std::memcpy(packed.bytes + 1, text.data(), text.size());
     packed.size = 1 + text.size();
-    return packed;
+    return {};
+}
+
+Result<PackedId> parse_layer_id(std::string_view text) {
+    PackedId packed;
+    Status status = parse_layer_id(text, packed);
+    return status.ok() ? Result<PackedId>(packed) : Result<PackedId>(std::move(status));
 }
 
 bool is_packed_digest(std::span<const std::uint8_t> packed) {

@@ -31,10 +31,12 @@ inline constexpr std::uint8_t id_is_sha512 = 3;
 
 /// Parses "sha256:<64 lower-case hex>" and its siblings. Fails with Invalid, the position of the
 /// offending byte, and an empty field: the caller knows which argument it was.
+Status parse_digest(std::string_view text, PackedId &packed);
 Result<PackedId> parse_digest(std::string_view text);
 
 /// Packs a layer id: a digest where it parses as one, text otherwise. Refuses what is not one
 /// path component: empty, ".", "..", over 255 bytes, "/" or a control character in it.
+Status parse_layer_id(std::string_view text, PackedId &packed);
 Result<PackedId> parse_layer_id(std::string_view text);
 
 /// Whether packed bytes read from a disk have a form that the functions above produce.

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "layer_check.h"
 
-#include "image_generated.h"
 #include "layer_directory.h"
 
 #include <unordered_map>
@@ -11,7 +10,7 @@ namespace waybill {
 
 namespace {
 
-std::string key_for(const flatbuffers::Vector<std::uint8_t> &id, bool is_config) {
+std::string key_for(Bytes id, bool is_config) {
     std::string key(1, is_config ? 'c' : 'l');
     key.append(reinterpret_cast<const char *>(id.data()), id.size());
     return key;
@@ -22,10 +21,11 @@ using Present = std::unordered_map<std::string, bool>;
 /// Calls `visit(key)` for each layer and, where `configs`, for the config.
 template <typename Visit> void for_each_blob(const Frame &frame, bool configs, Visit visit) {
     const record::Image &image = *image_of(frame);
-    for (const record::Layer *layer : *image.layers())
-        visit(key_for(*layer->id(), false));
-    if (configs && image.config())
-        visit(key_for(*image.config(), true));
+    const LayerList layers(image);
+    for (std::uint32_t i = 0; i < layers.size(); ++i)
+        visit(key_for(layers.id(i), false));
+    if (const Bytes config = config_of(image); configs && !config.empty())
+        visit(key_for(config, true));
 }
 
 Status ask(Present &present, const std::optional<LayerSettings> &settings, const Host &host) {

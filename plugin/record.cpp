@@ -3,6 +3,7 @@
 #include "record.h"
 
 #include "image_generated.h"
+#include "media_type.h"
 
 #include <algorithm>
 #include <atomic>
@@ -67,22 +68,28 @@ static Status named(Status status, std::string field) {
     return status;
 }
 
+static Status pair_fault(const char *field, std::size_t i, const char *member, Status status) {
+    status.field = std::string(field) + "[" + std::to_string(i) + "]" + member;
+    return status;
+}
+
 static Status check_pairs(std::vector<PairSpec> &pairs, const char *field) {
     if (pairs.size() > limits::pairs_max)
         return over_limit(field, std::to_string(pairs.size()) + " entries, at most " +
                                      std::to_string(limits::pairs_max) + " are allowed");
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-        const std::string at = std::string(field) + "[" + std::to_string(i) + "]";
         if (pairs[i].key.empty())
-            return invalid(at + ".key", "empty");
+            return pair_fault(field, i, ".key", invalid({}, "empty"));
         if (pairs[i].key.size() + pairs[i].value.size() > limits::pair_bytes_max)
-            return over_limit(at, "key and value together over " +
-                                      std::to_string(limits::pair_bytes_max) + " bytes");
+            return pair_fault(field, i, "",
+                              over_limit({}, "key and value together over " +
+                                                 std::to_string(limits::pair_bytes_max) +
+                                                 " bytes"));
         std::int64_t position = 0;
         if (!is_utf8(pairs[i].key, &position))
-            return invalid(at + ".key", "not UTF-8", position);
+            return pair_fault(field, i, ".key", invalid({}, "not UTF-8", position));
         if (!is_utf8(pairs[i].value, &position))
-            return invalid(at + ".value", "not UTF-8", position);
+            return pair_fault(field, i, ".value", invalid({}, "not UTF-8", position));
     }
     std::sort(pairs.begin(), pairs.end(),
               [](const PairSpec &a, const PairSpec &b) { return a.key < b.key; });
@@ -105,45 +112,100 @@ static flatbuffers::Offset<flatbuffers::String> optional_text(Builder &builder,
                         : builder.CreateSharedString(text.data(), text.size());
 }
 
-using LayerOffset = flatbuffers::Offset<record::Layer>;
+/// One layer, checked.
+struct ParsedLayer {
+    PackedId id;
+    PackedId digest; ///< empty: there is none, or it is the id
+    std::uint8_t media_type_number = 0;
+    bool is_plain = false;
+};
 
-static Result<LayerOffset> encode_layer(Builder &builder, const LayerSpec &layer, std::size_t i) {
-    const auto at = [i](const char *member) {
-        return "layers[" + std::to_string(i) + "]" + member;
-    };
-    const std::string_view id_text = layer.id.empty() ? layer.digest : layer.id;
-    if (id_text.empty())
-        return invalid(at(""), "neither id nor digest");
-    Result<PackedId> id = parse_layer_id(id_text);
-    if (!id.ok())
-        return named(id.status(), at(layer.id.empty() ? ".digest" : ".id"));
-    flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> digest;
-    if (!layer.digest.empty()) {
-        Result<PackedId> parsed = parse_digest(layer.digest);
-        if (!parsed.ok())
-            return named(parsed.status(), at(".digest"));
-        if (!std::ranges::equal(parsed->span(), id->span()))
-            digest = packed(builder, *parsed);
-    }
-    if (Status text = check_text(layer.media_type, limits::media_type_bytes_max, ""); !text.ok())
-        return named(text, at(".media_type"));
-    const auto id_offset = packed(builder, *id);
-    const auto media_type = optional_text(builder, layer.media_type);
-    return record::CreateLayer(builder, id_offset, digest, media_type, layer.size_bytes);
+static Status layer_fault(Status status, std::size_t i, const char *member) {
+    status.field = "layers[" + std::to_string(i) + "]" + member;
+    return status;
 }
 
-using PairOffset = flatbuffers::Offset<record::Pair>;
+/// Room in a plain layer.
+static constexpr std::uint64_t plain_size_end = std::uint64_t{1} << 48;
 
-static flatbuffers::Offset<flatbuffers::Vector<PairOffset>>
-encode_pairs(Builder &builder, const std::vector<PairSpec> &pairs) {
+static Status parse_layer(const LayerSpec &layer, std::size_t i, ParsedLayer &out) {
+    const std::string_view id_text = layer.id.empty() ? layer.digest : layer.id;
+    if (id_text.empty())
+        return layer_fault(invalid({}, "neither id nor digest"), i, "");
+    if (Status id = parse_layer_id(id_text, out.id); !id.ok())
+        return layer_fault(std::move(id), i, layer.id.empty() ? ".digest" : ".id");
+    out.digest.size = 0;
+    if (!layer.digest.empty() && !(layer.id.empty() && is_packed_digest(out.id.span()))) {
+        if (Status digest = parse_digest(layer.digest, out.digest); !digest.ok())
+            return layer_fault(std::move(digest), i, ".digest");
+        if (std::ranges::equal(out.digest.span(), out.id.span()))
+            out.digest.size = 0;
+    }
+    if (Status text = check_text(layer.media_type, limits::media_type_bytes_max, ""); !text.ok())
+        return layer_fault(std::move(text), i, ".media_type");
+    out.is_plain = number_of_media_type(layer.media_type, &out.media_type_number) &&
+                   out.id.bytes[0] == id_is_sha256 && out.digest.size == 0 &&
+                   layer.size_bytes < plain_size_end;
+    return {};
+}
+
+/// The one form that an image's layers have: plain if all of them can be.
+struct EncodedLayers {
+    flatbuffers::Offset<flatbuffers::Vector<const record::PlainLayer *>> plain;
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<record::Layer>>> any;
+};
+
+/// False at the first layer that is not plain.
+static Result<bool> encode_plain_layers(Builder &builder, const std::vector<LayerSpec> &layers,
+                                        EncodedLayers &out) {
+    std::vector<record::PlainLayer> plain;
+    plain.reserve(layers.size());
+    ParsedLayer parsed;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        if (Status status = parse_layer(layers[i], i, parsed); !status.ok())
+            return status;
+        if (!parsed.is_plain)
+            return false;
+        const auto number = static_cast<record::MediaType>(parsed.media_type_number);
+        record::PlainLayer &layer = plain.emplace_back();
+        std::memcpy(layer.mutable_id()->Data(), parsed.id.bytes, layer.id()->size());
+        layer.mutate_media_type(number);
+        std::memcpy(layer.mutable_size_bytes()->Data(), &layers[i].size_bytes,
+                    layer.size_bytes()->size());
+    }
+    out.plain = builder.CreateVectorOfStructs(plain);
+    return true;
+}
+
+static Status encode_any_layers(Builder &builder, const std::vector<LayerSpec> &layers,
+                                EncodedLayers &out) {
+    std::vector<flatbuffers::Offset<record::Layer>> offsets;
+    offsets.reserve(layers.size());
+    ParsedLayer parsed;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        if (Status status = parse_layer(layers[i], i, parsed); !status.ok())
+            return status;
+        flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> digest;
+        if (parsed.digest.size != 0)
+            digest = packed(builder, parsed.digest);
+        const auto id = packed(builder, parsed.id);
+        const auto media_type = optional_text(builder, layers[i].media_type);
+        offsets.push_back(
+            record::CreateLayer(builder, id, digest, media_type, layers[i].size_bytes));
+    }
+    out.any = builder.CreateVector(offsets);
+    return {};
+}
+
+static flatbuffers::Offset<PairList::Vector> encode_pairs(Builder &builder,
+                                                          const std::vector<PairSpec> &pairs) {
     if (pairs.empty())
         return {};
-    std::vector<PairOffset> offsets;
-    offsets.reserve(pairs.size());
+    std::vector<flatbuffers::Offset<flatbuffers::String>> offsets;
+    offsets.reserve(2 * pairs.size());
     for (const PairSpec &pair : pairs) {
-        const auto key = builder.CreateString(pair.key.data(), pair.key.size());
-        const auto value = builder.CreateString(pair.value.data(), pair.value.size());
-        offsets.push_back(record::CreatePair(builder, key, value));
+        offsets.push_back(builder.CreateString(pair.key.data(), pair.key.size()));
+        offsets.push_back(builder.CreateString(pair.value.data(), pair.value.size()));
     }
     return builder.CreateVector(offsets);
 }
@@ -193,9 +255,9 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
     Result<std::string> reference = canonical_key(spec.reference, mode);
     if (!reference.ok())
         return reference.status();
-    Result<PackedId> target = parse_digest(spec.target_digest);
-    if (!target.ok())
-        return named(target.status(), "target_digest");
+    PackedId target;
+    if (Status parsed = parse_digest(spec.target_digest, target); !parsed.ok())
+        return named(std::move(parsed), "target_digest");
     if (Status texts = check_texts(spec); !texts.ok())
         return texts;
     std::vector<PairSpec> labels = spec.labels;
@@ -206,33 +268,34 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
         return checked;
 
     Builder builder(1024);
-    std::vector<LayerOffset> layers;
-    layers.reserve(spec.layers.size());
-    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-        Result<LayerOffset> layer = encode_layer(builder, spec.layers[i], i);
-        if (!layer.ok())
-            return layer.status();
-        layers.push_back(*layer);
-    }
+    EncodedLayers layers;
+    Result<bool> plain = encode_plain_layers(builder, spec.layers, layers);
+    if (!plain.ok())
+        return plain.status();
+    if (!*plain)
+        if (Status any = encode_any_layers(builder, spec.layers, layers); !any.ok())
+            return any;
     flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> config;
     if (!spec.config_digest.empty()) {
-        Result<PackedId> parsed = parse_digest(spec.config_digest);
-        if (!parsed.ok())
-            return named(parsed.status(), "config_digest");
-        config = packed(builder, *parsed);
+        PackedId parsed;
+        if (Status status = parse_digest(spec.config_digest, parsed); !status.ok())
+            return named(std::move(status), "config_digest");
+        config = packed(builder, parsed);
     }
-    const auto layers_offset = builder.CreateVector(layers);
     const auto labels_offset = encode_pairs(builder, labels);
     const auto annotations_offset = encode_pairs(builder, annotations);
-    const auto name_space_offset = builder.CreateString(*name_space);
-    const auto reference_offset = builder.CreateString(*reference);
-    const auto spelled = optional_text(builder, spec.reference == *reference ? "" : spec.reference);
-    const auto target_offset = packed(builder, *target);
-    const auto media_type = optional_text(builder, spec.target_media_type);
+    const auto target_offset = packed(builder, target);
+    std::uint8_t media_type_number = 0;
+    const bool numbered = number_of_media_type(spec.target_media_type, &media_type_number);
+    const auto media_type = optional_text(builder, numbered ? "" : spec.target_media_type);
     const auto os = optional_text(builder, spec.os);
     const auto architecture = optional_text(builder, spec.architecture);
     const auto variant = optional_text(builder, spec.variant);
     const auto os_version = optional_text(builder, spec.os_version);
+    const auto spelled = optional_text(builder, spec.reference == *reference ? "" : spec.reference);
+    // The key last: buffers grow downwards, so a lookup finds it beside the table.
+    const auto reference_offset = builder.CreateString(*reference);
+    const auto name_space_offset = builder.CreateString(*name_space);
 
     record::ImageBuilder image(builder);
     image.add_name_space(name_space_offset);
@@ -240,9 +303,11 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
     image.add_spelled(spelled);
     image.add_target(target_offset);
     image.add_media_type(media_type);
+    image.add_media_type_number(static_cast<record::MediaType>(media_type_number));
     image.add_size_bytes(spec.target_size_bytes);
     image.add_config(config);
-    image.add_layers(layers_offset);
+    image.add_plain_layers(layers.plain);
+    image.add_layers(layers.any);
     image.add_labels(labels_offset);
     image.add_annotations(annotations_offset);
     image.add_os(os);
@@ -287,18 +352,32 @@ static Bytes span_of(const flatbuffers::Vector<std::uint8_t> *vector) {
     return vector ? Bytes(vector->data(), vector->size()) : Bytes();
 }
 
-static bool packed_forms_are_sound(const record::Image &image) {
-    if (!is_packed_digest(span_of(image.target())) ||
-        (image.config() && !is_packed_digest(span_of(image.config()))))
+static bool layers_are_sound(const record::Image &image) {
+    if (!image.plain_layers() == !image.layers())
         return false;
-    if (image.name_space()->size() > limits::namespace_bytes_max ||
-        image.reference()->size() > limits::reference_bytes_max)
-        return false;
+    if (image.plain_layers()) {
+        for (const record::PlainLayer *layer : *image.plain_layers())
+            if (layer->id()->Get(0) != id_is_sha256 ||
+                static_cast<std::size_t>(layer->media_type()) >= numbered_media_type_count)
+                return false;
+        return true;
+    }
     for (const record::Layer *layer : *image.layers())
         if (!is_packed_id(span_of(layer->id())) ||
             (layer->digest() && !is_packed_digest(span_of(layer->digest()))))
             return false;
     return true;
+}
+
+static bool packed_forms_are_sound(const record::Image &image) {
+    return is_packed_digest(span_of(image.target())) &&
+           (!image.config() || is_packed_digest(span_of(image.config()))) &&
+           image.name_space()->size() <= limits::namespace_bytes_max &&
+           image.reference()->size() <= limits::reference_bytes_max &&
+           static_cast<std::size_t>(image.media_type_number()) < numbered_media_type_count &&
+           (!image.labels() || image.labels()->size() % 2 == 0) &&
+           (!image.annotations() || image.annotations()->size() % 2 == 0) &&
+           layers_are_sound(image);
 }
 
 /// The verifier's own bound on tables is a million; one layer or pair is one table.
@@ -339,7 +418,62 @@ Key key_of(const Frame &frame) {
     return {std::string(namespace_of(frame)), std::string(reference_of(frame))};
 }
 
-Bytes config_of(const Frame &frame) { return span_of(image_of(frame)->config()); }
+Bytes target_of(const record::Image &image) { return span_of(image.target()); }
+
+Bytes config_of(const record::Image &image) { return span_of(image.config()); }
+
+static std::string_view view_of(const flatbuffers::String *text) {
+    return text ? std::string_view(text->c_str(), text->size()) : std::string_view("");
+}
+
+std::string_view media_type_of(const record::Image &image) {
+    if (image.media_type())
+        return view_of(image.media_type());
+    return numbered_media_types[static_cast<std::size_t>(image.media_type_number())];
+}
+
+LayerList::LayerList(const record::Image &image)
+    : image_(image),
+      size_(image.plain_layers() ? image.plain_layers()->size() : image.layers()->size()),
+      plain_(image.plain_layers() != nullptr) {}
+
+static Bytes id_of(const record::PlainLayer &layer) {
+    return {layer.id()->Data(), layer.id()->size()};
+}
+
+Bytes LayerList::id(std::uint32_t index) const {
+    return plain_ ? id_of(*image_.plain_layers()->Get(index))
+                  : span_of(image_.layers()->Get(index)->id());
+}
+
+LayerList::Layer LayerList::operator[](std::uint32_t index) const {
+    if (plain_) {
+        const record::PlainLayer &layer = *image_.plain_layers()->Get(index);
+        std::uint64_t size_bytes = 0;
+        std::memcpy(&size_bytes, layer.size_bytes()->Data(), layer.size_bytes()->size());
+        return {id_of(layer), id_of(layer),
+                numbered_media_types[static_cast<std::size_t>(layer.media_type())], size_bytes};
+    }
+    const record::Layer &layer = *image_.layers()->Get(index);
+    const Bytes id = span_of(layer.id());
+    const Bytes digest = span_of(layer.digest());
+    return {id,
+            !digest.empty()        ? digest
+            : is_packed_digest(id) ? id
+                                   : Bytes(),
+            view_of(layer.media_type()), layer.size_bytes()};
+}
+
+std::uint32_t PairList::size() const { return texts_ ? texts_->size() / 2 : 0; }
+std::string_view PairList::key(std::uint32_t index) const {
+    return view_of(texts_->Get(2 * index));
+}
+std::string_view PairList::value(std::uint32_t index) const {
+    return view_of(texts_->Get(2 * index + 1));
+}
+
+PairList labels_of(const record::Image &image) { return PairList(image.labels()); }
+PairList annotations_of(const record::Image &image) { return PairList(image.annotations()); }
 
 std::size_t removal_bytes(const Frame &frame) {
     // Batch and frame headers, root, vector and one Key table with its two strings, each rounded

@@ -33,7 +33,7 @@ struct Use {
     bool survives;
 };
 
-std::string_view text_of(const flatbuffers::Vector<std::uint8_t> &packed) {
+std::string_view text_of(Bytes packed) {
     return {reinterpret_cast<const char *>(packed.data()), packed.size()};
 }
 
@@ -51,16 +51,17 @@ Retained apply_keep_list(const Index &index, const KeepList &keep) {
         const bool survives = !in_scope || image.pinned() || kept.contains(reference_of(frame));
         if (!survives)
             result.removed.push_back(key_of(frame));
-        const auto note = [&](const flatbuffers::Vector<std::uint8_t> &id, bool is_config) {
+        const auto note = [&](Bytes id, bool is_config) {
             Use &use = uses.try_emplace(text_of(id), Use{is_config, false}).first->second;
             use.survives = use.survives || survives;
             // A layer is what a host must know it as, should an id serve as both.
             use.is_config = use.is_config && is_config;
         };
-        for (const record::Layer *layer : *image.layers())
-            note(*layer->id(), false);
-        if (image.config())
-            note(*image.config(), true);
+        const LayerList layers(image);
+        for (std::uint32_t i = 0; i < layers.size(); ++i)
+            note(layers.id(i), false);
+        if (const Bytes config = config_of(image); !config.empty())
+            note(config, true);
     });
     for (const auto &[id, use] : uses)
         (use.survives ? result.used : result.unused)

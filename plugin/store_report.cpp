@@ -131,25 +131,23 @@ Result<std::string> Store::report(std::string_view name) const {
 
 // --- listing -----------------------------------------------------------------------------------
 
-static bool same(const flatbuffers::Vector<std::uint8_t> *packed, Bytes wanted) {
-    return packed && std::ranges::equal(Bytes(packed->data(), packed->size()), wanted);
-}
-
 static bool has_digest(const record::Image &image, Bytes wanted) {
-    if (same(image.target(), wanted) || same(image.config(), wanted))
+    const auto is_wanted = [&](Bytes packed) { return std::ranges::equal(packed, wanted); };
+    if (is_wanted(target_of(image)) || is_wanted(config_of(image)))
         return true;
-    return std::any_of(image.layers()->begin(), image.layers()->end(), [&](const auto *layer) {
-        return same(layer->id(), wanted) || same(layer->digest(), wanted);
-    });
+    const LayerList layers(image);
+    for (std::uint32_t i = 0; i < layers.size(); ++i)
+        if (is_wanted(layers.id(i)) || is_wanted(layers[i].digest))
+            return true;
+    return false;
 }
 
 static bool has_label(const record::Image &image, const Query &query) {
-    if (!image.labels())
-        return false;
-    return std::any_of(image.labels()->begin(), image.labels()->end(), [&](const auto *label) {
-        return label->key()->string_view() == query.label_key &&
-               (!query.label_value || label->value()->string_view() == *query.label_value);
-    });
+    const PairList labels = labels_of(image);
+    for (std::uint32_t i = 0; i < labels.size(); ++i)
+        if (labels.key(i) == query.label_key)
+            return !query.label_value || labels.value(i) == *query.label_value;
+    return false;
 }
 
 static bool matches(const Frame &frame, const Query &query, Bytes digest) {

@@ -29,11 +29,10 @@ ModelState state_of(const Index &index, const Recovered &recovered) {
     state.degraded = recovered.degraded;
     index.for_each_frame([&](const Frame &frame) {
         const record::Image &image = *image_of(frame);
+        const PairList labels = labels_of(image);
         state.images[std::string(reference_of(frame))] = {
-            image.labels() && image.labels()->size() == 1 ? image.labels()->Get(0)->value()->str()
-                                                          : "not a sample",
-            frame.revision, static_cast<std::uint16_t>(frame.flags & frame_flags_stored),
-            image.pinned()};
+            labels.size() == 1 ? std::string(labels.value(0)) : "not a sample", frame.revision,
+            static_cast<std::uint16_t>(frame.flags & frame_flags_stored), image.pinned()};
     });
     return state;
 }

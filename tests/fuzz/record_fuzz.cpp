@@ -55,7 +55,7 @@ void read_views(const waybill_image *image) {
 /// As the store works with it: index, copies, prune, the space for its removal.
 void keep_in_index(FramePtr frame) {
     const Key key = key_of(*frame);
-    const Bytes config = config_of(*frame);
+    const Bytes config = config_of(*image_of(*frame));
     require(config.empty() || is_packed_digest(config), "a packed config is a digest");
     frame->key_hash = key_hash(key.name_space, key.reference);
     Index index;

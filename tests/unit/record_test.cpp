@@ -3,6 +3,7 @@
 #include "plugin/record.h"
 
 #include "image_generated.h"
+#include "plugin/media_type.h"
 
 #include <QtTest>
 
@@ -68,13 +69,13 @@ std::size_t read_everything(const record::Image &image) {
     sum +=
         static_cast<std::size_t>(image.created_ns() ^ image.updated_ns() ^ image.last_used_ns()) +
         image.size_bytes() + image.pinned();
-    for (const record::Layer *layer : *image.layers())
-        sum += text(layer->id()).size() + text(layer->digest()).size() +
-               text(layer->media_type()).size() + layer->size_bytes();
-    for (const auto *pairs : {image.labels(), image.annotations()})
-        if (pairs)
-            for (const record::Pair *pair : *pairs)
-                sum += text(pair->key()).size() + text(pair->value()).size();
+    const LayerList layers(image);
+    for (std::uint32_t i = 0; i < layers.size(); ++i)
+        sum += id_text(layers[i].id).size() + id_text(layers[i].digest).size() +
+               layers[i].media_type.size() + layers[i].size_bytes;
+    for (const PairList &pairs : {labels_of(image), annotations_of(image)})
+        for (std::uint32_t i = 0; i < pairs.size(); ++i)
+            sum += pairs.key(i).size() + pairs.value(i).size();
     return sum;
 }
 
@@ -90,6 +91,9 @@ class RecordTest : public QObject {
   private slots:
     void everyFieldComesBack();
     void absentFieldsAreAbsent();
+    void layersComeBackWhateverTheirForm_data();
+    void layersComeBackWhateverTheirForm();
+    void everyNumberedMediaTypeComesBack();
     void defaultNamespaceIsNamed();
     void creationIsSetOnce();
     void updateTimeIsNowUnlessGiven();
@@ -118,25 +122,29 @@ void RecordTest::everyFieldComesBack() {
     QCOMPARE(reference_of(**frame), std::string_view("docker.io/library/busybox:latest"));
     QCOMPARE(text(image->spelled()), std::string("busybox"));
     QCOMPARE(text(image->target()), sha256);
-    QCOMPARE(text(image->media_type()), std::string("application/vnd.oci.image.manifest.v1+json"));
+    QVERIFY(!image->media_type()); // It has a number.
+    QCOMPARE(media_type_of(*image), std::string_view("application/vnd.oci.image.manifest.v1+json"));
     QCOMPARE(image->size_bytes(), std::uint64_t{1234});
-    QCOMPARE(text(image->config()), other_digest);
-    QCOMPARE(id_text(config_of(**frame)), other_digest);
-    QCOMPARE(image->layers()->size(), 2u);
-    QCOMPARE(text(image->layers()->Get(0)->id()), std::string("v1-id"));
-    QCOMPARE(text(image->layers()->Get(0)->digest()), sha512);
-    QCOMPARE(text(image->layers()->Get(0)->media_type()), std::string("application/tar"));
-    QCOMPARE(image->layers()->Get(0)->size_bytes(), std::uint64_t{10});
-    QCOMPARE(text(image->layers()->Get(1)->id()), sha256);
-    QCOMPARE(text(image->layers()->Get(1)->digest()), std::string("(none)"));
-    QCOMPARE(image->layers()->Get(1)->size_bytes(), std::uint64_t{20});
-    QCOMPARE(image->labels()->size(), 3u); // Sorted by key.
-    QCOMPARE(text(image->labels()->Get(0)->key()), std::string("a"));
-    QCOMPARE(text(image->labels()->Get(0)->value()), std::string("first"));
-    QCOMPARE(text(image->labels()->Get(1)->value()), std::string());
-    QCOMPARE(text(image->labels()->Get(2)->key()), std::string("z"));
-    QCOMPARE(image->annotations()->size(), 1u);
-    QCOMPARE(text(image->annotations()->Get(0)->value()), std::string("value"));
+    QCOMPARE(id_text(config_of(*image)), other_digest);
+    const LayerList layers(*image);
+    QCOMPARE(layers.size(), 2u);
+    QCOMPARE(id_text(layers[0].id), std::string("v1-id"));
+    QCOMPARE(id_text(layers[0].digest), sha512);
+    QCOMPARE(layers[0].media_type, std::string_view("application/tar"));
+    QCOMPARE(layers[0].size_bytes, std::uint64_t{10});
+    QCOMPARE(id_text(layers[1].id), sha256);
+    QCOMPARE(id_text(layers[1].digest), sha256);
+    QVERIFY(!image->layers()->Get(1)->digest()); // As the id, so not kept twice.
+    QCOMPARE(layers[1].size_bytes, std::uint64_t{20});
+    const PairList labels = labels_of(*image);
+    QCOMPARE(labels.size(), 3u); // Sorted by key.
+    QCOMPARE(labels.key(0), std::string_view("a"));
+    QCOMPARE(labels.value(0), std::string_view("first"));
+    QCOMPARE(labels.value(1), std::string_view());
+    QCOMPARE(labels.key(2), std::string_view("z"));
+    const PairList annotations = annotations_of(*image);
+    QCOMPARE(annotations.size(), 1u);
+    QCOMPARE(annotations.value(0), std::string_view("value"));
     QCOMPARE(text(image->os()), std::string("linux"));
     QCOMPARE(text(image->architecture()), std::string("arm"));
     QCOMPARE(text(image->variant()), std::string("v7"));
@@ -159,7 +167,8 @@ void RecordTest::absentFieldsAreAbsent() {
     QVERIFY(!image->spelled());
     QVERIFY(!image->media_type());
     QVERIFY(!image->config());
-    QVERIFY(config_of(**frame).empty());
+    QVERIFY(config_of(*image).empty());
+    QVERIFY(media_type_of(*image).empty());
     QVERIFY(!image->labels());
     QVERIFY(!image->annotations());
     QVERIFY(!image->os());
@@ -169,6 +178,66 @@ void RecordTest::absentFieldsAreAbsent() {
     QVERIFY(!image->pinned());
     QCOMPARE(image->created_ns(), std::int64_t{0});
     QCOMPARE(image->last_used_ns(), std::int64_t{0});
+}
+
+/// Each layer in turn is one that has no plain form, or one that just has.
+void RecordTest::layersComeBackWhateverTheirForm_data() {
+    QTest::addColumn<std::string>("id");
+    QTest::addColumn<std::string>("digest");
+    QTest::addColumn<std::string>("mediaType");
+    QTest::addColumn<quint64>("sizeBytes");
+    QTest::addColumn<bool>("plain");
+    const std::string gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
+    const quint64 most = (quint64{1} << 48) - 1;
+    QTest::newRow("plain") << std::string() << sha256 << std::string() << quint64{0} << true;
+    QTest::newRow("plain by id") << sha256 << std::string() << gzip << quint64{7} << true;
+    QTest::newRow("the same twice") << sha256 << sha256 << gzip << quint64{7} << true;
+    QTest::newRow("largest plain") << std::string() << sha256 << gzip << most << true;
+    QTest::newRow("too large") << std::string() << sha256 << gzip << most + 1 << false;
+    QTest::newRow("text id") << std::string("v1") << sha256 << gzip << quint64{7} << false;
+    QTest::newRow("chain id") << other_digest << sha256 << gzip << quint64{7} << false;
+    QTest::newRow("sha512") << std::string() << sha512 << gzip << quint64{7} << false;
+    QTest::newRow("rare type") << std::string() << sha256 << std::string("application/rare")
+                               << quint64{7} << false;
+}
+
+void RecordTest::layersComeBackWhateverTheirForm() {
+    QFETCH(std::string, id);
+    QFETCH(std::string, digest);
+    QFETCH(std::string, mediaType);
+    QFETCH(quint64, sizeBytes);
+    QFETCH(bool, plain);
+    ImageSpec spec = small_spec();
+    spec.layers = {{{}, other_digest, {}, 1}, {id, digest, mediaType, sizeBytes}};
+    Result<FramePtr> frame = encode(spec);
+    QVERIFY(frame.ok());
+    const record::Image *image = verified_image((*frame)->payload_span());
+    QVERIFY(image);
+    QCOMPARE(image->plain_layers() != nullptr, plain);
+    QCOMPARE(image->layers() != nullptr, !plain);
+    const LayerList layers(*image);
+    QCOMPARE(layers.size(), 2u);
+    QCOMPARE(id_text(layers[0].id), other_digest);
+    QCOMPARE(layers[0].size_bytes, std::uint64_t{1});
+    QCOMPARE(id_text(layers[1].id), id.empty() ? digest : id);
+    QCOMPARE(id_text(layers[1].digest), digest.empty() ? id : digest);
+    QCOMPARE(layers[1].media_type, std::string_view(mediaType));
+    QCOMPARE(layers[1].size_bytes, std::uint64_t{sizeBytes});
+}
+
+void RecordTest::everyNumberedMediaTypeComesBack() {
+    for (std::size_t i = 1; i < numbered_media_type_count; ++i) {
+        ImageSpec spec = small_spec();
+        spec.target_media_type = numbered_media_types[i];
+        spec.layers = {{{}, sha256, numbered_media_types[i], 1}};
+        Result<FramePtr> frame = encode(spec);
+        QVERIFY(frame.ok());
+        const record::Image *image = verified_image((*frame)->payload_span());
+        QVERIFY(image && image->plain_layers());
+        QCOMPARE(media_type_of(*image), numbered_media_types[i]);
+        QCOMPARE(LayerList(*image)[0].media_type, numbered_media_types[i]);
+    }
+    QCOMPARE(numbered_media_type_count, static_cast<std::size_t>(record::MediaType::MAX) + 1);
 }
 
 void RecordTest::defaultNamespaceIsNamed() {

@@ -62,11 +62,10 @@ struct SampleImage {
 };
 
 inline std::string value_of(const Frame &frame) {
-    const auto *labels = image_of(frame)->labels();
-    if (labels)
-        for (const auto *label : *labels)
-            if (label->key()->string_view() == "value")
-                return label->value()->str();
+    const PairList labels = labels_of(*image_of(frame));
+    for (std::uint32_t i = 0; i < labels.size(); ++i)
+        if (labels.key(i) == "value")
+            return std::string(labels.value(i));
     return {};
 }
 
