@@ -106,7 +106,11 @@ Status get_image(waybill_store *store, const char *name_space, const char *refer
         return invalid("image", "NULL");
     if (Status checked = check_namespace(name_space); !checked.ok())
         return checked;
-    Result<FramePtr> found = store->store->get(view(name_space), reference, cached != 0);
+    if (ImagePin held = cached ? store->store->get_by_key(view(name_space), reference) : nullptr) {
+        *image = as_handle(std::move(held));
+        return {};
+    }
+    Result<ImagePin> found = store->store->get(view(name_space), reference, cached != 0);
     if (!found.ok())
         return found.status();
     *image = as_handle(std::move(*found));
@@ -174,16 +178,18 @@ Status visit_images(waybill_store *store, const waybill_query *query, Visitor ca
     Result<Query> converted = query_from(query);
     if (!converted.ok())
         return converted.status();
-    Result<std::vector<FramePtr>> found = store->store->list(*converted);
+    Result<std::vector<ImagePin>> found = store->store->list(*converted);
     if (!found.ok())
         return found.status();
-    for (FramePtr &frame : *found) {
-        const auto *image = reinterpret_cast<const waybill_image *>(frame.get());
+    for (ImagePin &pin : *found) {
+        const auto *image = reinterpret_cast<const waybill_image *>(pin.get());
         const std::int32_t answer = callback(payload, const_cast<waybill_image *>(image));
         if (answer == WAYBILL_VISIT_STOP)
             break;
         if (answer == WAYBILL_VISIT_KEEP)
-            (void)frame.release();
+            (void)pin.release();
+        else
+            pin.reset();
     }
     return {};
 }
@@ -220,7 +226,7 @@ std::int32_t report_by_name(waybill_store *store, const char *name, const char *
 
 void text_free(char *text) { std::free(text); }
 
-void image_free(waybill_image *image) { std::free(image); }
+void image_free(waybill_image *image) { Pins::of_process().release(pin_of(image)); }
 
 std::int32_t image_view(const waybill_image *image, waybill_image_view *view,
                         waybill_error *error) {

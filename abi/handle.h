@@ -17,17 +17,18 @@ struct waybill_store {
     std::unique_ptr<waybill::Store> store;
 };
 
-/// The frame itself: an image is one allocation.
+/// A pin.
 struct waybill_image;
 
 namespace waybill {
 
-inline waybill_image *as_handle(FramePtr frame) {
-    return reinterpret_cast<waybill_image *>(frame.release());
+inline waybill_image *as_handle(ImagePin pin) {
+    return reinterpret_cast<waybill_image *>(const_cast<Pin *>(pin.release()));
 }
-inline const Frame &frame_of(const waybill_image *image) {
-    return *reinterpret_cast<const Frame *>(image);
+inline const Pin *pin_of(const waybill_image *image) {
+    return reinterpret_cast<const Pin *>(image);
 }
+inline const Frame &frame_of(const waybill_image *image) { return pin_of(image)->frame(); }
 
 /// Completions on their way to a host. Shared, so that an operation may end after the host has
 /// freed its queue.

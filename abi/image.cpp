@@ -30,9 +30,10 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
         return checked;
     const Frame &frame = frame_of(handle);
     const record::Image &image = *image_of(frame);
-    view->state = ((frame.flags & frame_flag_incomplete) ? WAYBILL_IMAGE_INCOMPLETE : 0) |
-                  ((frame.flags & frame_flag_uncertain) ? WAYBILL_IMAGE_UNCERTAIN : 0) |
-                  ((frame.flags & frame_flag_resurrected) ? WAYBILL_IMAGE_RESURRECTED : 0);
+    const std::uint16_t flags = pin_of(handle)->flags();
+    view->state = ((flags & frame_flag_incomplete) ? WAYBILL_IMAGE_INCOMPLETE : 0) |
+                  ((flags & frame_flag_uncertain) ? WAYBILL_IMAGE_UNCERTAIN : 0) |
+                  ((flags & frame_flag_resurrected) ? WAYBILL_IMAGE_RESURRECTED : 0);
     view->revision = frame.revision;
     view->name_space = image.name_space()->c_str();
     view->reference = image.reference()->c_str();

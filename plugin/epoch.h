@@ -5,8 +5,10 @@
 // Readers enter and leave; one writer retires. What was retired in epoch e is freed once the epoch
 // is e + 2, which it becomes only when every reader of epoch e has left.
 // Invariants: readers never wait for anybody; two readers share a counter only if more than
-// `stripes` threads read at once, and then it costs time, not correctness.
+// `stripe_count` threads read at once, and then it costs time, not correctness.
 #pragma once
+
+#include "stripe.h"
 
 #include <array>
 #include <atomic>
@@ -53,23 +55,12 @@ class Epoch final {
     }
 
   private:
-    static constexpr unsigned stripes = 64;
-
     struct alignas(64) Stripe {
         std::atomic<std::uint32_t> count[2] = {0, 0};
     };
 
-    static unsigned own_stripe() {
-        static std::atomic<unsigned> next{0};
-        // In the thread's own block: one that is allocated at first use aborts without memory.
-        [[gnu::tls_model("initial-exec")]] thread_local unsigned own = stripes;
-        if (own == stripes)
-            own = next.fetch_add(1, std::memory_order_relaxed) % stripes;
-        return own;
-    }
-
     std::atomic<std::uint64_t> current_{2};
-    std::array<Stripe, stripes> readers_;
+    std::array<Stripe, stripe_count> readers_;
 };
 
 } // namespace waybill

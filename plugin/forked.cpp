@@ -15,7 +15,7 @@ namespace waybill::forked {
 
 // Statics with constant initialisation and trivial destruction: the handler may run in a child
 // while another thread of the parent is anywhere, so it may only touch atomics, fstat and close.
-static std::atomic<std::uint64_t> current{1};
+static std::atomic<std::uint64_t> current{first_generation};
 struct Watched {
     /// Descriptor + 1, so that the table is zero and needs no code to start with.
     std::atomic<int> descriptor{0};

@@ -17,6 +17,8 @@ namespace waybill::forked {
 /// parent. Hears of every fork, those too of which no handler is told: a bare clone, and a fork
 /// through the C library of another linker namespace.
 std::uint64_t generation();
+/// Of the process that loaded the library.
+inline constexpr std::uint64_t first_generation = 1;
 
 /// Registers the fork handler, once in a process.
 void install();

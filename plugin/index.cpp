@@ -3,6 +3,7 @@
 #include "index.h"
 
 #include <algorithm>
+#include <new>
 
 namespace waybill {
 
@@ -17,25 +18,51 @@ void Index::clear() {
     free_all();
     table_.store(fresh);
     retired_.clear();
-    retired_done_ = 0;
+    lookups_.clear();
+    watched_ = held_ = 0;
     blocks_.clear();
     free_numbers_.clear();
     used_slots_ = 0;
     image_count_ = live_bytes_ = removal_bytes_ = 0;
 }
 
-/// Blocks free their frames; the others are freed one by one.
-void Index::free_all() {
-    for_each_frame([](Frame &frame) {
-        if (frame.block == 0)
-            std::free(&frame);
-    });
-    for (std::size_t i = retired_done_; i < retired_.size(); ++i) {
-        if (retired_[i].frame && retired_[i].frame->block == 0)
-            std::free(retired_[i].frame);
-        delete retired_[i].table;
+/// Blocks free their frames; the others are freed one by one. What hosts hold stays.
+void Index::free_all() noexcept {
+    std::vector<const Frame *> pinned;
+    std::vector<Pins::Remains> remains;
+    try {
+        pinned = Pins::of_process().pinned();
+        remains.reserve(pinned.size());
+    } catch (const std::bad_alloc &) {
+        // Kept for ever rather than freed under a host's hands.
+        for (Block &block : blocks_)
+            (void)block.bytes.release();
+        delete table_.load();
+        return;
     }
+    const auto free_frame = [&](Frame &frame) {
+        if (frame.block != 0)
+            return;
+        if (holds_pinned(pinned, &frame, &frame + 1))
+            remains.push_back({&frame, &frame + 1, std::free});
+        else
+            std::free(&frame);
+    };
+    for_each_frame(free_frame);
+    for (const Retired &gone : retired_) {
+        if (gone.frame)
+            free_frame(*gone.frame);
+        delete gone.table;
+    }
+    for (Block &block : blocks_)
+        if (block.bytes &&
+            holds_pinned(pinned, block.bytes.get(), block.bytes.get() + block.size_bytes)) {
+            std::uint8_t *bytes = block.bytes.release();
+            remains.push_back({bytes, bytes + block.size_bytes,
+                               [](void *memory) { delete[] static_cast<std::uint8_t *>(memory); }});
+        }
     delete table_.load();
+    Pins::of_process().adopt(std::move(remains));
 }
 
 Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
@@ -51,35 +78,39 @@ Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::strin
     }
 }
 
-/// A record is seldom in the cache: its lines are asked for all at once rather than one by one.
+/// A record is seldom in the cache: what a lookup reads of it, its head and its key, is asked for
+/// all at once rather than line by line.
 static void prefetch(const Frame *frame) {
-    constexpr std::size_t typical_bytes = 1280;
+    constexpr std::size_t lookup_bytes = 256;
     constexpr std::size_t line_bytes = 64;
     const auto *bytes = reinterpret_cast<const std::uint8_t *>(frame);
-    for (std::size_t at = 0; at < typical_bytes; at += line_bytes)
+    for (std::size_t at = 0; at < lookup_bytes; at += line_bytes)
         __builtin_prefetch(bytes + at);
 }
 
-FramePtr Index::find_copy(std::string_view name_space, std::string_view reference,
-                          bool *out_of_memory) const {
-    *out_of_memory = false;
+ImagePin Index::pin(std::string_view name_space, std::string_view reference,
+                    bool *out_of_memory) const {
     const std::uint64_t hash = key_hash(name_space, reference);
-    const Epoch::Reader reader(epoch_);
-    const Table *table = table_.load(std::memory_order_acquire);
+    Pin *pin = Pins::of_process().begin_lookup();
+    *out_of_memory = !pin;
+    if (!pin)
+        return nullptr;
+    const Table *table = table_.load();
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
         const Slot &slot = table->entries[i];
-        const Frame *frame = slot.frame.load(std::memory_order_acquire);
+        const Frame *frame = slot.frame.load();
         if (!frame)
-            return nullptr;
+            break;
         if (slot.hash.load(std::memory_order_relaxed) != hash || !is_frame(frame))
             continue;
-        // Copied first and compared there: names of one hash are almost always the same.
         prefetch(frame);
-        FramePtr copy = copy_frame(*frame);
-        *out_of_memory = !copy;
-        if (!copy || (reference_of(*copy) == reference && namespace_of(*copy) == name_space))
-            return copy;
+        if (reference_of(*frame) != reference || namespace_of(*frame) != name_space)
+            continue;
+        Pins::keep(*pin, *frame);
+        return ImagePin(pin);
     }
+    Pins::drop(*pin);
+    return nullptr;
 }
 
 Frame *Index::find(std::string_view name_space, std::string_view reference) const {
@@ -100,7 +131,7 @@ Frame *Index::find_hash(std::uint64_t hash) const {
 }
 
 std::uint8_t *Index::add_block(std::size_t size_bytes, std::uint32_t *number) {
-    Block block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[size_bytes]), 0};
+    Block block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[size_bytes]), size_bytes, 0};
     std::uint8_t *bytes = block.bytes.get();
     if (free_numbers_.empty()) {
         // A number that becomes free must find room, whoever frees it.
@@ -167,7 +198,7 @@ void Index::grow(std::size_t more) {
         grown->entries[to].frame.store(frame, std::memory_order_relaxed);
     }
     used_slots_ = image_count();
-    table_.store(grown, std::memory_order_release);
+    table_.store(grown);
     retired_.push_back({epoch_.current(), nullptr, table});
 }
 
@@ -178,7 +209,7 @@ void Index::put(Frame *frame) {
     if (Slot *slot = find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
         Frame *replaced = slot->frame.load(std::memory_order_relaxed);
         account(*frame, true);
-        slot->frame.store(frame, std::memory_order_release);
+        slot->frame.store(frame);
         account(*replaced, false);
         retire(replaced);
         return;
@@ -191,7 +222,7 @@ void Index::put(Frame *frame) {
     // Tombstones are not reused: a reader that pauses between a slot's hash and its frame would
     // otherwise have to tell a stranger from its own. Growing sweeps them.
     table->entries[i].hash.store(frame->key_hash, std::memory_order_relaxed);
-    table->entries[i].frame.store(frame, std::memory_order_release);
+    table->entries[i].frame.store(frame);
     ++used_slots_;
     account(*frame, true);
 }
@@ -203,7 +234,7 @@ bool Index::erase(std::string_view name_space, std::string_view reference) {
     reserve_retired(1);
     Frame *frame = slot->frame.load(std::memory_order_relaxed);
     account(*frame, false);
-    slot->frame.store(tombstone(), std::memory_order_release);
+    slot->frame.store(tombstone());
     retire(frame);
     return true;
 }
@@ -230,23 +261,47 @@ void Index::release(Frame *frame) {
     }
 }
 
-void Index::reclaim() {
-    if (retired_.empty())
+/// Whether nothing that is looking at the index now, or was when the watch began, can still pin the
+/// first `watched_` of what has left it.
+bool Index::lookups_are_over() {
+    std::erase_if(lookups_, [](const Pins::Lookup &lookup) { return lookup.is_over(); });
+    return lookups_.empty();
+}
+
+void Index::reclaim() noexcept {
+    // Looking through all pins for each frame would cost more than it gives.
+    constexpr std::size_t frames_min = 16, pins_a_frame_max = 64;
+    if (watched_ == 0 && retired_.size() - held_ <
+                             std::max(frames_min, Pins::of_process().capacity() / pins_a_frame_max))
         return;
     epoch_.try_advance();
-    while (retired_done_ < retired_.size() &&
-           retired_[retired_done_].epoch + 2 <= epoch_.current()) {
-        const Retired &gone = retired_[retired_done_++];
-        if (gone.frame)
-            release(gone.frame);
-        delete gone.table;
+    try {
+        if (watched_ == 0) {
+            lookups_ = Pins::of_process().lookups_under_way();
+            watched_ = retired_.size();
+        }
+        if (lookups_are_over() && retired_[watched_ - 1].epoch + 2 <= epoch_.current())
+            free_unseen();
+    } catch (const std::bad_alloc &) {
+        // It is tried again after the next batch.
     }
-    // What is freed is moved over seldom enough to cost next to nothing each.
-    if (2 * retired_done_ >= retired_.size()) {
-        retired_.erase(retired_.begin(),
-                       retired_.begin() + static_cast<std::ptrdiff_t>(retired_done_));
-        retired_done_ = 0;
+}
+
+/// Frees the first `watched_` that nobody holds; the others are looked at again with the next.
+void Index::free_unseen() {
+    const std::vector<const Frame *> pinned = Pins::of_process().pinned();
+    const auto end = retired_.begin() + static_cast<std::ptrdiff_t>(watched_);
+    const auto held = std::stable_partition(retired_.begin(), end, [&](const Retired &gone) {
+        return gone.frame && std::ranges::binary_search(pinned, gone.frame);
+    });
+    for (auto each = held; each != end; ++each) {
+        if (each->frame)
+            release(each->frame);
+        delete each->table;
     }
+    held_ = static_cast<std::size_t>(held - retired_.begin());
+    retired_.erase(held, end);
+    watched_ = 0;
 }
 
 } // namespace waybill

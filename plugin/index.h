@@ -5,11 +5,12 @@
 // were written to the journal or read from the snapshot; there is no second form.
 // Invariants: one writer (recovery, then the committer); lookups wait for nobody and take no lock;
 // a frame that has been published is never changed except for its flags, and is freed only when
-// the epoch says that nobody can still see it. `publishing` is held, by the writer alone, only
-// while memory changes, never during I/O: scans share it and so see whole transactions.
+// no lookup and no scan can still see it and no host holds it. `publishing` is held, by the writer
+// alone, only while memory changes, never during I/O: scans share it and so see whole transactions.
 #pragma once
 
 #include "epoch.h"
+#include "pins.h"
 #include "record.h"
 
 #include <atomic>
@@ -30,9 +31,9 @@ class Index final {
 
     // --- readers, any thread -------------------------------------------------------------------
 
-    /// A copy of the image's frame, or null. `*out_of_memory` tells the two nulls apart.
-    FramePtr find_copy(std::string_view name_space, std::string_view reference,
-                       bool *out_of_memory) const;
+    /// Pins the image's frame, or null. `*out_of_memory` tells the two nulls apart.
+    ImagePin pin(std::string_view name_space, std::string_view reference,
+                 bool *out_of_memory) const;
 
     /// Calls `visit(const Frame &)` for every image, in no order, while nothing is published.
     /// The frames live until the call returns.
@@ -85,7 +86,7 @@ class Index final {
     bool erase(std::string_view name_space, std::string_view reference);
     void set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear);
     /// Frees what no reader can see any longer.
-    void reclaim();
+    void reclaim() noexcept;
 
   private:
     struct Slot {
@@ -99,6 +100,7 @@ class Index final {
     };
     struct Block {
         std::unique_ptr<std::uint8_t[]> bytes;
+        std::size_t size_bytes = 0;
         std::uint32_t live = 0;
     };
     struct Retired {
@@ -112,11 +114,13 @@ class Index final {
     static Slot *find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
                            std::string_view reference);
 
-    void free_all();
+    void free_all() noexcept;
     void reserve_retired(std::size_t more);
     void grow(std::size_t more);
     void retire(Frame *frame);
     void release(Frame *frame);
+    bool lookups_are_over();
+    void free_unseen();
     void account(const Frame &frame, bool add);
 
     mutable Epoch epoch_;
@@ -135,8 +139,12 @@ class Index final {
     std::atomic<std::uint64_t> removal_bytes_{0};
     std::vector<Block> blocks_; ///< number n stands at n - 1
     std::vector<std::uint32_t> free_numbers_;
+    /// What has left the index, in that order, and has not been freed.
     std::vector<Retired> retired_;
-    std::size_t retired_done_ = 0; ///< of them, from the front, have been freed
+    /// The lookups that may still see the first `watched_` of them.
+    std::vector<Pins::Lookup> lookups_;
+    std::size_t watched_ = 0;
+    std::size_t held_ = 0; ///< the first of them, which hosts held when looked at last
 };
 
 } // namespace waybill

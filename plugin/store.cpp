@@ -262,8 +262,8 @@ Status Store::follow_writer(const Index &fresh) {
         const Frame *held = index_.find(namespace_of(frame), reference_of(frame));
         if (held && held->revision == frame.revision && held->flags == frame.flags)
             return;
-        changed.push_back(
-            fresh.find_copy(namespace_of(frame), reference_of(frame), &out_of_memory));
+        changed.push_back(copy_frame(frame));
+        out_of_memory = out_of_memory || !changed.back();
     });
     std::vector<Key> gone;
     index_.for_each_frame([&](const Frame &frame) {
@@ -454,30 +454,32 @@ Status Store::import_now(const OperationPtr &operation, const std::string &name_
     return committer_->submit(std::move(submission));
 }
 
-Result<FramePtr> Store::get(std::string_view name_space, std::string_view reference,
+ImagePin Store::get_by_key(std::string_view name_space, std::string_view reference) const {
+    if (phase_.load(std::memory_order_acquire) != Phase::Open || forked())
+        return nullptr;
+    bool out_of_memory = false;
+    return index_.pin(name_space.empty() ? default_namespace : name_space, reference,
+                      &out_of_memory);
+}
+
+Result<ImagePin> Store::get(std::string_view name_space, std::string_view reference,
                             bool cached) const {
     if (Status open = check_open(); !open.ok())
         return open;
-    const std::string_view space = name_space.empty() ? default_namespace : name_space;
+    Result<std::string> space = checked_namespace(name_space);
+    if (!space.ok())
+        return space.status();
+    Result<std::string> key = canonical_key(reference, mode_);
+    if (!key.ok())
+        return key.status();
+    if (!cached)
+        return failure(Code::NotFound, *key + ": a fresh answer was asked for");
     bool out_of_memory = false;
-    // A key is its own canonical form: a name that is one needs no parsing.
-    FramePtr found = cached ? index_.find_copy(space, reference, &out_of_memory) : nullptr;
-    if (!found && !out_of_memory) {
-        Result<std::string> checked = checked_namespace(name_space);
-        if (!checked.ok())
-            return checked.status();
-        Result<std::string> key = canonical_key(reference, mode_);
-        if (!key.ok())
-            return key.status();
-        if (!cached)
-            return failure(Code::NotFound, *key + ": a fresh answer was asked for");
-        if (*key != reference)
-            found = index_.find_copy(*checked, *key, &out_of_memory);
-        if (!found && !out_of_memory)
-            return failure(Code::NotFound, *key + ": no such image in namespace " + *checked);
-    }
+    ImagePin found = index_.pin(*space, *key, &out_of_memory);
     if (out_of_memory)
-        return failure(Code::NoMemory, "no memory for a copy of the record");
+        return failure(Code::NoMemory, "no memory to hold an image");
+    if (!found)
+        return failure(Code::NotFound, *key + ": no such image in namespace " + *space);
     return found;
 }
 

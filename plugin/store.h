@@ -3,7 +3,7 @@
 //
 // An open store: who may call what when, and the parts that do it.
 // The way of a put: encode (the caller's thread) → committer → journal → disk → index → future.
-// The way of a get: index → a copy of the record. No way leads back up.
+// The way of a get: index → a pin on the record. No way leads back up.
 // Invariants: before a successful recover every verb but recover is refused; what belongs to a
 // parent process is never touched; destroying ends everything accepted first.
 #pragma once
@@ -66,10 +66,12 @@ class Store final {
     Result<OperationPtr> import_oci(std::string_view name_space, std::string layout_dir,
                                     std::string reference);
 
-    Result<FramePtr> get(std::string_view name_space, std::string_view reference,
+    /// What get would answer, where the name is a key and the image is held; null otherwise.
+    ImagePin get_by_key(std::string_view name_space, std::string_view reference) const;
+    Result<ImagePin> get(std::string_view name_space, std::string_view reference,
                          bool cached) const;
-    /// Sorted copies of the images that match.
-    Result<std::vector<FramePtr>> list(const Query &query) const;
+    /// The images that match, sorted.
+    Result<std::vector<ImagePin>> list(const Query &query) const;
     Result<std::string> report(std::string_view name) const;
 
     bool forked() const;

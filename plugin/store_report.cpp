@@ -164,7 +164,7 @@ static bool matches(const Frame &frame, const Query &query, Bytes digest) {
            (query.label_key.empty() || has_label(image, query));
 }
 
-Result<std::vector<FramePtr>> Store::list(const Query &query) const {
+Result<std::vector<ImagePin>> Store::list(const Query &query) const {
     if (Status open = check_open(); !open.ok())
         return open;
     PackedId digest;
@@ -177,7 +177,7 @@ Result<std::vector<FramePtr>> Store::list(const Query &query) const {
         }
         digest = *parsed;
     }
-    // The scan ends before sorting and copying; the reader keeps the frames alive.
+    // The scan ends before the sorting; the reader keeps the frames alive until they are pinned.
     const Epoch::Reader reader(index_.epoch());
     std::vector<const Frame *> found;
     index_.scan([&](const Frame &frame) {
@@ -192,15 +192,16 @@ Result<std::vector<FramePtr>> Store::list(const Query &query) const {
         query.limit == 0 ? found.size() : std::min<std::size_t>(query.limit, found.size());
     std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(wanted),
                       found.end(), earlier);
-    std::vector<FramePtr> copies;
-    copies.reserve(wanted);
+    std::vector<ImagePin> images;
+    images.reserve(wanted);
     for (std::size_t i = 0; i < wanted; ++i) {
-        FramePtr copy = copy_frame(*found[i]);
-        if (!copy)
-            return failure(Code::NoMemory, "memory ran out");
-        copies.push_back(std::move(copy));
+        Pin *pin = Pins::of_process().begin_lookup();
+        if (!pin)
+            return failure(Code::NoMemory, "no memory to hold an image");
+        Pins::keep(*pin, *found[i]);
+        images.emplace_back(pin);
     }
-    return copies;
+    return images;
 }
 
 } // namespace waybill

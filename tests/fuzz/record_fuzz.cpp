@@ -52,7 +52,7 @@ void read_views(const waybill_image *image) {
     }
 }
 
-/// As the store works with it: index, copies, prune, the space for its removal.
+/// As the store works with it: index, pins, prune, the space for its removal.
 void keep_in_index(FramePtr frame) {
     const Key key = key_of(*frame);
     const Bytes config = config_of(*image_of(*frame));
@@ -61,13 +61,13 @@ void keep_in_index(FramePtr frame) {
     Index index;
     index.put(frame.release());
     bool out_of_memory = false;
-    FramePtr copy = index.find_copy(key.name_space, key.reference, &out_of_memory);
-    require(copy && key_of(*copy) == key, "an image is found under its name");
+    ImagePin pin = index.pin(key.name_space, key.reference, &out_of_memory);
+    require(pin && key_of(pin->frame()) == key, "an image is found under its name");
     const Retained retained = apply_keep_list(index, {});
     for (const BlobSet *set : {&retained.used, &retained.unused})
         for (std::size_t i = 0; i < set->size(); ++i)
             require(parse_layer_id(id_text(set->id(i))).ok(), "a blob's id is one");
-    const std::size_t reserved = removal_bytes(*copy);
+    const std::size_t reserved = removal_bytes(pin->frame());
     Batch batch;
     Frame head{};
     head.kind = static_cast<std::uint16_t>(FrameKind::Remove);
@@ -76,9 +76,9 @@ void keep_in_index(FramePtr frame) {
     require(batch.size_bytes() <= reserved, "a removal fits into the space that is kept for it");
     require(verified_removal(removal) != nullptr, "a removal can be read back");
     require(index.erase(key.name_space, key.reference), "an image can be removed");
-    const waybill_image *handle = as_handle(std::move(copy));
+    const waybill_image *handle = as_handle(std::move(pin));
     read_views(handle);
-    FreeFrame()(const_cast<Frame *>(&frame_of(handle)));
+    Pins::of_process().release(pin_of(handle));
 }
 
 } // namespace

@@ -70,16 +70,16 @@ void ConcurrencyTest::stateAfterARestartIsWhatWasAcknowledged() {
                 break;
             case 1:
             case 2: {
-                Result<FramePtr> found = store->get({}, name, true);
+                Result<ImagePin> found = store->get({}, name, true);
                 const auto known = mine.find(name);
                 wrong += found.ok() != (known != mine.end()) ||
-                         (found.ok() && value_of(**found) != known->second);
+                         (found.ok() && value_of((*found)->frame()) != known->second);
                 break;
             }
             case 3: {
                 Query query;
                 query.prefix = "t" + std::to_string(thread) + "-";
-                Result<std::vector<FramePtr>> listed = store->list(query);
+                Result<std::vector<ImagePin>> listed = store->list(query);
                 wrong += !listed.ok() || listed->size() != mine.size();
                 break;
             }
@@ -201,11 +201,12 @@ void ConcurrencyTest::compareAndSwapCountsEveryStep() {
     std::atomic<int> wrong{0};
     in_threads(4, [&](int) {
         for (int done = 0; done < 15;) {
-            Result<FramePtr> found = store->get({}, "counter", true);
-            const SampleImage next{"counter", std::to_string(std::stoi(value_of(**found)) + 1)};
+            Result<ImagePin> found = store->get({}, "counter", true);
+            const SampleImage next{"counter",
+                                   std::to_string(std::stoi(value_of((*found)->frame())) + 1)};
             PutRequest request = next.request();
             request.condition = PutCondition::IfRevision;
-            request.expected_revision = (*found)->revision;
+            request.expected_revision = (*found)->frame().revision;
             const Code code = ScratchStore::ended(store->put({request}))->status.code;
             done += code == Code::Ok;
             wrong += code != Code::Ok && code != Code::Conflict;

@@ -284,7 +284,8 @@ void RetentionTest::spellingsAreDistinctInMesosMode() {
          {"busybox", "busybox:latest", "library/busybox", "docker.io/library/busybox"})
         QVERIFY(store.put({name, name})->status.ok());
     QCOMPARE(store.images().size(), std::size_t{4});
-    QCOMPARE(value_of(**store->get({}, "library/busybox", true)), std::string("library/busybox"));
+    QCOMPARE(value_of((*store->get({}, "library/busybox", true))->frame()),
+             std::string("library/busybox"));
     QVERIFY(store.prune({"busybox"})->status.ok());
     QCOMPARE(names_of(store.images()), Names{"busybox"});
 }
@@ -341,7 +342,7 @@ void RetentionTest::uncachedGetIsNotFoundAndKeepsTheRecord() {
     store.settings.references = ReferenceMode::Mesos;
     QVERIFY(store.open().ok());
     QVERIFY(store.put({"abc", "1"})->status.ok());
-    Result<FramePtr> fresh = store->get({}, "abc", false);
+    Result<ImagePin> fresh = store->get({}, "abc", false);
     QVERIFY(!fresh.ok());
     QCOMPARE(fresh.status().code, Code::NotFound);
     QVERIFY(store->get({}, "abc", true).ok());

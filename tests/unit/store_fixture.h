@@ -155,11 +155,11 @@ class ScratchStore final {
 
     Images images() const {
         Images found;
-        Result<std::vector<FramePtr>> listed = store_->list({});
+        Result<std::vector<ImagePin>> listed = store_->list({});
         if (!listed.ok())
             qFatal("%s", listed.status().message.c_str());
-        for (const FramePtr &frame : *listed)
-            found[std::string(reference_of(*frame))] = value_of(*frame);
+        for (const ImagePin &pin : *listed)
+            found[std::string(reference_of(pin->frame()))] = value_of(pin->frame());
         return found;
     }
     QJsonObject stats() const {
