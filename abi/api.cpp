@@ -106,10 +106,6 @@ Status get_image(waybill_store *store, const char *name_space, const char *refer
         return invalid("image", "NULL");
     if (Status checked = check_namespace(name_space); !checked.ok())
         return checked;
-    if (ImagePin held = cached ? store->store->get_by_key(view(name_space), reference) : nullptr) {
-        *image = as_handle(std::move(held));
-        return {};
-    }
     Result<ImagePin> found = store->store->get(view(name_space), reference, cached != 0);
     if (!found.ok())
         return found.status();
@@ -119,6 +115,12 @@ Status get_image(waybill_store *store, const char *name_space, const char *refer
 
 std::int32_t get(waybill_store *store, const char *name_space, const char *reference,
                  std::uint32_t cached, waybill_image **image, waybill_error *error) {
+    // The usual case by itself: it throws nothing and has nothing to report.
+    if (store && reference && image && cached && (!name_space || *name_space))
+        if (ImagePin held = store->store->get_by_key(view(name_space), reference)) {
+            *image = as_handle(std::move(held));
+            return WAYBILL_OK;
+        }
     return guarded(error, [&] { return get_image(store, name_space, reference, cached, image); });
 }
 

@@ -7,6 +7,8 @@
 #include <QtCore/QRandomGenerator>
 
 #include <charconv>
+// Inline: a lookup hashes some 50 bytes, which a call into the shared library would double.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 namespace waybill {
@@ -20,13 +22,12 @@ std::uint64_t checksum(Bytes bytes, std::uint64_t seed) {
 }
 
 std::uint64_t key_hash(std::string_view name_space, std::string_view reference) {
-    char text[limits::namespace_bytes_max + 1 + limits::reference_bytes_max];
-    if (name_space.size() + 1 + reference.size() > sizeof text)
-        return 0; // Over the limits: no such key can have been stored.
-    std::memcpy(text, name_space.data(), name_space.size());
-    text[name_space.size()] = '\0';
-    std::memcpy(text + name_space.size() + 1, reference.data(), reference.size());
-    return XXH3_64bits(text, name_space.size() + 1 + reference.size());
+    // A name over the limits cannot have been stored; hashing it might take long.
+    if (name_space.size() > limits::namespace_bytes_max ||
+        reference.size() > limits::reference_bytes_max)
+        return 0;
+    const std::uint64_t seed = XXH3_64bits(name_space.data(), name_space.size());
+    return XXH3_64bits_withSeed(reference.data(), reference.size(), seed);
 }
 
 std::vector<std::uint8_t> encode_header(FileKind kind, FileHeader header) {

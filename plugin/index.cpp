@@ -65,17 +65,26 @@ void Index::free_all() noexcept {
     Pins::of_process().adopt(std::move(remains));
 }
 
-Index::Slot *Index::find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
-                              std::string_view reference) {
+std::atomic<Frame *> *Index::find_slot(const Table &table, std::uint64_t hash,
+                                       std::string_view name_space, std::string_view reference) {
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-        Slot &slot = table.entries[i];
-        const Frame *frame = slot.frame.load(std::memory_order_acquire);
+        Frame *frame = table.frames[i].load();
         if (!frame)
             return nullptr;
-        if (slot.hash.load(std::memory_order_relaxed) == hash && is_frame(frame) &&
-            reference_of(*frame) == reference && namespace_of(*frame) == name_space)
-            return &slot;
+        if (table.tags[i].load(std::memory_order_relaxed) == tag_of(hash) && is_frame(frame) &&
+            is_named(*frame, name_space, reference))
+            return &table.frames[i];
     }
+}
+
+/// Tombstones are not reused: a reader that pauses between a slot's tag and its frame would
+/// otherwise have to tell a stranger from its own. Growing sweeps them.
+void Index::fill_free_slot(Table &table, Frame *frame) {
+    std::size_t i = frame->key_hash & table.mask;
+    while (table.frames[i].load(std::memory_order_relaxed))
+        i = (i + 1) & table.mask;
+    table.tags[i].store(tag_of(frame->key_hash), std::memory_order_relaxed);
+    table.frames[i].store(frame);
 }
 
 /// A record is seldom in the cache: what a lookup reads of it, its head and its key, is asked for
@@ -96,15 +105,16 @@ ImagePin Index::pin(std::string_view name_space, std::string_view reference,
     if (!pin)
         return nullptr;
     const Table *table = table_.load();
+    __builtin_prefetch(&table->frames[hash & table->mask]);
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        const Slot &slot = table->entries[i];
-        const Frame *frame = slot.frame.load();
+        const std::uint16_t tag = table->tags[i].load(std::memory_order_relaxed);
+        const Frame *frame = table->frames[i].load();
         if (!frame)
             break;
-        if (slot.hash.load(std::memory_order_relaxed) != hash || !is_frame(frame))
+        if (tag != tag_of(hash) || !is_frame(frame))
             continue;
         prefetch(frame);
-        if (reference_of(*frame) != reference || namespace_of(*frame) != name_space)
+        if (!is_named(*frame, name_space, reference))
             continue;
         Pins::keep(*pin, *frame);
         return ImagePin(pin);
@@ -114,18 +124,18 @@ ImagePin Index::pin(std::string_view name_space, std::string_view reference,
 }
 
 Frame *Index::find(std::string_view name_space, std::string_view reference) const {
-    const Slot *slot =
+    const std::atomic<Frame *> *slot =
         find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
-    return slot ? slot->frame.load() : nullptr;
+    return slot ? slot->load() : nullptr;
 }
 
 Frame *Index::find_hash(std::uint64_t hash) const {
     const Table *table = table_.load();
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        Frame *frame = table->entries[i].frame.load();
+        Frame *frame = table->frames[i].load();
         if (!frame)
             return nullptr;
-        if (is_frame(frame) && table->entries[i].hash.load() == hash)
+        if (is_frame(frame) && frame->key_hash == hash)
             return frame;
     }
 }
@@ -187,16 +197,7 @@ void Index::grow(std::size_t more) {
         size *= 2;
     reserve_retired(1);
     auto *grown = new Table(size);
-    for (std::size_t i = 0; i <= table->mask; ++i) {
-        Frame *frame = table->entries[i].frame.load(std::memory_order_relaxed);
-        if (!is_frame(frame))
-            continue;
-        std::size_t to = frame->key_hash & grown->mask;
-        while (grown->entries[to].frame.load(std::memory_order_relaxed))
-            to = (to + 1) & grown->mask;
-        grown->entries[to].hash.store(frame->key_hash, std::memory_order_relaxed);
-        grown->entries[to].frame.store(frame, std::memory_order_relaxed);
-    }
+    for_each_frame([&](Frame &frame) { fill_free_slot(*grown, &frame); });
     used_slots_ = image_count();
     table_.store(grown);
     retired_.push_back({epoch_.current(), nullptr, table});
@@ -206,35 +207,30 @@ void Index::put(Frame *frame) {
     reserve_retired(1); // Before anything is changed.
     const std::string_view name_space = namespace_of(*frame);
     const std::string_view reference = reference_of(*frame);
-    if (Slot *slot = find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
-        Frame *replaced = slot->frame.load(std::memory_order_relaxed);
+    if (std::atomic<Frame *> *slot =
+            find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
+        Frame *replaced = slot->load(std::memory_order_relaxed);
         account(*frame, true);
-        slot->frame.store(frame);
+        slot->store(frame);
         account(*replaced, false);
         retire(replaced);
         return;
     }
     grow(1);
-    Table *table = table_.load();
-    std::size_t i = frame->key_hash & table->mask;
-    while (table->entries[i].frame.load(std::memory_order_relaxed))
-        i = (i + 1) & table->mask;
-    // Tombstones are not reused: a reader that pauses between a slot's hash and its frame would
-    // otherwise have to tell a stranger from its own. Growing sweeps them.
-    table->entries[i].hash.store(frame->key_hash, std::memory_order_relaxed);
-    table->entries[i].frame.store(frame);
+    fill_free_slot(*table_.load(), frame);
     ++used_slots_;
     account(*frame, true);
 }
 
 bool Index::erase(std::string_view name_space, std::string_view reference) {
-    Slot *slot = find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
+    std::atomic<Frame *> *slot =
+        find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
     if (!slot)
         return false;
     reserve_retired(1);
-    Frame *frame = slot->frame.load(std::memory_order_relaxed);
+    Frame *frame = slot->load(std::memory_order_relaxed);
     account(*frame, false);
-    slot->frame.store(tombstone());
+    slot->store(tombstone());
     retire(frame);
     return true;
 }

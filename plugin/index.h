@@ -63,8 +63,7 @@ class Index final {
     template <typename Visit> void for_each_frame(Visit visit) const {
         const Table *table = table_.load(std::memory_order_acquire);
         for (std::size_t i = 0; i <= table->mask; ++i)
-            if (Frame *frame = table->entries[i].frame.load(std::memory_order_acquire);
-                is_frame(frame))
+            if (Frame *frame = table->frames[i].load(std::memory_order_acquire); is_frame(frame))
                 visit(*frame);
     }
     Frame *find(std::string_view name_space, std::string_view reference) const;
@@ -89,14 +88,15 @@ class Index final {
     void reclaim() noexcept;
 
   private:
-    struct Slot {
-        std::atomic<std::uint64_t> hash{0};
-        std::atomic<Frame *> frame{nullptr};
-    };
+    /// Tags apart from frames: a lookup asks for the lines of both at once, and the tags of a
+    /// table are small enough to be in the cache.
     struct Table {
-        explicit Table(std::size_t size) : mask(size - 1), entries(new Slot[size]) {}
+        explicit Table(std::size_t size)
+            : mask(size - 1), tags(new std::atomic<std::uint16_t>[size]()),
+              frames(new std::atomic<Frame *>[size]()) {}
         std::size_t mask;
-        std::unique_ptr<Slot[]> entries;
+        std::unique_ptr<std::atomic<std::uint16_t>[]> tags;
+        std::unique_ptr<std::atomic<Frame *>[]> frames;
     };
     struct Block {
         std::unique_ptr<std::uint8_t[]> bytes;
@@ -111,8 +111,12 @@ class Index final {
 
     static Frame *tombstone() { return reinterpret_cast<Frame *>(std::uintptr_t{8}); }
     static bool is_frame(const Frame *frame) { return frame && frame != tombstone(); }
-    static Slot *find_slot(const Table &table, std::uint64_t hash, std::string_view name_space,
-                           std::string_view reference);
+    static std::uint16_t tag_of(std::uint64_t hash) {
+        return static_cast<std::uint16_t>(hash >> 48);
+    }
+    static std::atomic<Frame *> *find_slot(const Table &table, std::uint64_t hash,
+                                           std::string_view name_space, std::string_view reference);
+    static void fill_free_slot(Table &table, Frame *frame);
 
     void free_all() noexcept;
     void reserve_retired(std::size_t more);

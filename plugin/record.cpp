@@ -414,6 +414,12 @@ std::string_view reference_of(const Frame &frame) {
     return {text->c_str(), text->size()};
 }
 
+bool is_named(const Frame &frame, std::string_view name_space, std::string_view reference) {
+    const record::Image &image = *image_of(frame);
+    return image.reference()->string_view() == reference &&
+           image.name_space()->string_view() == name_space;
+}
+
 Key key_of(const Frame &frame) {
     return {std::string(namespace_of(frame)), std::string(reference_of(frame))};
 }

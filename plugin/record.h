@@ -107,6 +107,7 @@ const record::Removal *verified_removal(Bytes payload);
 const record::Image *image_of(const Frame &frame);
 std::string_view namespace_of(const Frame &frame);
 std::string_view reference_of(const Frame &frame);
+bool is_named(const Frame &frame, std::string_view name_space, std::string_view reference);
 Key key_of(const Frame &frame);
 
 Bytes target_of(const record::Image &image);

@@ -454,7 +454,7 @@ Status Store::import_now(const OperationPtr &operation, const std::string &name_
     return committer_->submit(std::move(submission));
 }
 
-ImagePin Store::get_by_key(std::string_view name_space, std::string_view reference) const {
+ImagePin Store::get_by_key(std::string_view name_space, std::string_view reference) const noexcept {
     if (phase_.load(std::memory_order_acquire) != Phase::Open || forked())
         return nullptr;
     bool out_of_memory = false;

@@ -67,7 +67,7 @@ class Store final {
                                     std::string reference);
 
     /// What get would answer, where the name is a key and the image is held; null otherwise.
-    ImagePin get_by_key(std::string_view name_space, std::string_view reference) const;
+    ImagePin get_by_key(std::string_view name_space, std::string_view reference) const noexcept;
     Result<ImagePin> get(std::string_view name_space, std::string_view reference,
                          bool cached) const;
     /// The images that match, sorted.
