@@ -35,8 +35,8 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
                   ((flags & frame_flag_uncertain) ? WAYBILL_IMAGE_UNCERTAIN : 0) |
                   ((flags & frame_flag_resurrected) ? WAYBILL_IMAGE_RESURRECTED : 0);
     view->revision = frame.revision;
-    view->name_space = image.name_space()->c_str();
-    view->reference = image.reference()->c_str();
+    view->name_space = namespace_of(frame).data();
+    view->reference = reference_of(frame).data();
     view->spelled = text_or(image.spelled(), view->reference);
     view->media_type = media_type_of(image).data();
     view->os = text_or(image.os());

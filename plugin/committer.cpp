@@ -18,53 +18,11 @@ Committer::Committer(Disk &disk, Index &index, Background background, const Host
       revision_(recovered_.revision), generation_(recovered_.generation),
       journal_bytes_(journal_->offset()) {}
 
-// --- the queue ---------------------------------------------------------------------------------
-
-Status Committer::submit(Submission submission) {
-    if (read_only_.load())
-        return failure(Code::ReadOnly, "the store is read-only since a write failed");
-    const std::lock_guard lock(mutex_);
-    if (stopping_)
-        return failure(Code::State, "the store is being destroyed");
-    if (queue_.size() >= limits::queued_operations_max)
-        return over_limit("", std::to_string(queue_.size()) + " operations are waiting already");
-    queue_.push_back(std::move(submission));
-    if (queue_.size() == 1)
-        arrived_.notify_one();
-    return {};
-}
-
-void Committer::stop() {
-    std::unique_lock lock(mutex_);
-    stopping_ = true;
-    arrived_.notify_all();
-    arrived_.wait(lock, [this] { return ended_; });
-}
-
 static std::size_t bytes_of(const Submission &submission) {
     std::size_t bytes = 0;
     for (const PutImage &image : submission.images)
         bytes += frame_bytes(image.frame->payload_bytes);
     return bytes;
-}
-
-void Committer::run() {
-    std::vector<Submission> arrivals;
-    for (;;) {
-        {
-            std::unique_lock lock(mutex_);
-            arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (queue_.empty())
-                break;
-            arrivals.swap(queue_);
-        }
-        commit_round(arrivals);
-        arrivals.clear();
-    }
-    close_journal();
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    arrived_.notify_all();
 }
 
 void Committer::commit_round(std::vector<Submission> &arrivals) {
@@ -230,9 +188,19 @@ void Committer::became_read_only(const Status &cause) noexcept {
 /// A line for which there is no memory is not said.
 void Committer::log(Severity severity, const char *what, const Status &cause) noexcept {
     try {
-        host_.log(severity, what + cause.message);
+        lines_.push_back({severity, what + cause.message});
     } catch (...) {
     }
+}
+
+void Committer::speak() noexcept {
+    for (const Line &line : lines_) {
+        try {
+            host_.log(line.severity, line.text);
+        } catch (...) {
+        }
+    }
+    lines_.clear();
 }
 
 /// The memory for it has been reserved.
@@ -484,7 +452,10 @@ void Committer::snapshot_ended(const Status &status) noexcept {
     } else {
         snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
         snapshot_failed_.store(true);
-        log(Severity::Warning, "snapshot not written: ", status);
+        try { // On a thread of the store's own.
+            host_.log(Severity::Warning, "snapshot not written: " + status.message);
+        } catch (...) {
+        }
     }
     snapshot_under_way_.store(false);
 }

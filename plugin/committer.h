@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
 //
-// The one writer: takes what has been submitted, decides, writes one batch, syncs once, publishes,
-// and only then answers.
+// The one writer: decides on what has been submitted, writes one batch, syncs once, publishes, and
+// only then answers. Which thread that is, and when, is decided in submissions.h.
 // Invariants: the order is journal, sync, memory, answer; what arrives during a sync goes into the
 // next batch; a transaction is in one batch; revisions grow by one a transaction and are never
 // reused; a prune or an acceptance of loss has a batch to itself, so that it judges durable state.
@@ -17,11 +17,9 @@
 #include "retention.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -66,24 +64,21 @@ class Committer final {
     Committer(Disk &disk, Index &index, Background background, const Host &host,
               const CommitterLimits &limits, Recovered recovered);
 
-    /// Any thread. Fails with ReadOnly, State or Limit; otherwise the operation will end.
-    Status submit(Submission submission);
-
-    /// The writer's thread: returns after stop(), when everything accepted has ended.
-    void run();
-    /// Waits until run() has done so.
-    void stop();
-
-    /// What run() does with all that has arrived, and then at its end. Only for a caller that is
-    /// the writer's thread itself.
+    /// Commits all that has arrived. Takes no memory beyond that of the operations themselves
+    /// once the journal is being written.
     void commit_round(std::vector<Submission> &arrivals);
+    /// At the end, when nothing more will arrive.
     void close_journal();
+    /// What there is to say to the host's log is kept until a thread that may call it does.
+    bool has_to_speak() const { return !lines_.empty(); }
+    void speak() noexcept;
     /// Starts the next journal; the snapshot that it builds on is written in the background. Not
     /// while an earlier one still is.
     Status rotate();
 
     CommitterStats stats() const;
     bool degraded() const { return degraded_.load(); }
+    bool is_read_only() const { return read_only_.load(); }
 
   private:
     struct State { ///< of a name, as the batch under way leaves it
@@ -121,13 +116,12 @@ class Committer final {
     Recovered recovered_;
     std::unique_ptr<JournalWriter> journal_;
 
-    // The queue; everything else belongs to the writer's thread.
-    mutable std::mutex mutex_;
-    std::condition_variable arrived_;
-    std::vector<Submission> queue_;
-    bool stopping_ = false;
-    bool ended_ = false;
-
+    // All but the atomics belongs to the thread that commits.
+    struct Line {
+        Severity severity;
+        std::string text;
+    };
+    std::vector<Line> lines_;
     std::uint64_t next_revision_;
     std::map<std::pair<std::string, std::string>, State> overlay_;
     Batch batch_;

@@ -90,7 +90,7 @@ void Index::fill_free_slot(Table &table, Frame *frame) {
 /// A record is seldom in the cache: what a lookup reads of it, its head and its key, is asked for
 /// all at once rather than line by line.
 static void prefetch(const Frame *frame) {
-    constexpr std::size_t lookup_bytes = 256;
+    constexpr std::size_t lookup_bytes = 128;
     constexpr std::size_t line_bytes = 64;
     const auto *bytes = reinterpret_cast<const std::uint8_t *>(frame);
     for (std::size_t at = 0; at < lookup_bytes; at += line_bytes)

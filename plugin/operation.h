@@ -25,6 +25,8 @@
 
 namespace waybill {
 
+class Submissions;
+
 /// What an operation came to. Members that a verb does not speak of are empty.
 struct Outcome {
     Status status;
@@ -89,8 +91,16 @@ class Operation final {
 
     bool finished() const { return finished_.load(std::memory_order_acquire); }
 
-    /// Negative: without limit. False if the time ran out.
+    /// Before anybody else knows the operation.
+    void set_submissions(std::weak_ptr<Submissions> submissions) {
+        submissions_ = std::move(submissions);
+    }
+
+    /// Negative: without limit; then the calling thread may be the one that does the work. False
+    /// if the time ran out.
     bool wait(std::int64_t timeout_ms) {
+        if (timeout_ms < 0)
+            help();
         std::unique_lock lock(mutex_);
         const auto over = [this] { return finished(); };
         // Beyond a century the clock's own arithmetic would overflow.
@@ -122,12 +132,15 @@ class Operation final {
   private:
     enum class Stage { Queued, Entered };
 
+    void help() noexcept;
+
     std::atomic<Stage> stage_{Stage::Queued};
     std::atomic<bool> finished_{false};
     std::mutex mutex_;
     std::condition_variable ended_;
     Subscribers subscribers_;
     const std::shared_ptr<Outcome> outcome_;
+    std::weak_ptr<Submissions> submissions_;
     QPromise<void> promise_; ///< only the end: results would be stored when it is too late to fail
     QFuture<void> future_;
 };

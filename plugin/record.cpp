@@ -234,14 +234,22 @@ static Status check_texts(const ImageSpec &spec) {
 }
 
 static Result<FramePtr> framed(Builder &builder, const Key &key, std::uint64_t record_bytes_max) {
-    if (builder.GetSize() > record_bytes_max)
-        return over_limit("", "the record takes " + std::to_string(builder.GetSize()) +
-                                  " bytes, at most " + std::to_string(record_bytes_max) +
-                                  " are allowed");
-    FramePtr frame = allocate_frame(builder.GetSize());
+    const KeyHead head{static_cast<std::uint16_t>(key.reference.size()),
+                       static_cast<std::uint16_t>(key.name_space.size())};
+    const std::size_t bytes = head.padded_bytes() + builder.GetSize();
+    if (bytes > record_bytes_max)
+        return over_limit("", "the record takes " + std::to_string(bytes) + " bytes, at most " +
+                                  std::to_string(record_bytes_max) + " are allowed");
+    FramePtr frame = allocate_frame(bytes);
     if (!frame)
         return failure(Code::NoMemory, "no memory for a record");
-    std::memcpy(frame->payload(), builder.GetBufferPointer(), builder.GetSize());
+    std::memset(frame->payload(), 0, head.padded_bytes());
+    std::memcpy(frame->payload(), &head, sizeof head);
+    const KeyHead &placed = key_head_of(frame->payload_span());
+    std::ranges::copy(key.name_space, const_cast<char *>(placed.name_space()));
+    std::ranges::copy(key.reference, const_cast<char *>(placed.reference()));
+    std::memcpy(frame->payload() + head.padded_bytes(), builder.GetBufferPointer(),
+                builder.GetSize());
     frame->kind = static_cast<std::uint16_t>(FrameKind::Put);
     frame->key_hash = key_hash(key.name_space, key.reference);
     return frame;
@@ -293,13 +301,8 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
     const auto variant = optional_text(builder, spec.variant);
     const auto os_version = optional_text(builder, spec.os_version);
     const auto spelled = optional_text(builder, spec.reference == *reference ? "" : spec.reference);
-    // The key last: buffers grow downwards, so a lookup finds it beside the table.
-    const auto reference_offset = builder.CreateString(*reference);
-    const auto name_space_offset = builder.CreateString(*name_space);
 
     record::ImageBuilder image(builder);
-    image.add_name_space(name_space_offset);
-    image.add_reference(reference_offset);
     image.add_spelled(spelled);
     image.add_target(target_offset);
     image.add_media_type(media_type);
@@ -326,7 +329,7 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
 }
 
 void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns) {
-    auto *image = flatbuffers::GetMutableRoot<record::Image>(frame.payload());
+    auto *image = const_cast<record::Image *>(image_of(frame));
     if (image->created_ns() == 0)
         image->mutate_created_ns(created_ns);
     if (image->updated_ns() == 0)
@@ -372,8 +375,6 @@ static bool layers_are_sound(const record::Image &image) {
 static bool packed_forms_are_sound(const record::Image &image) {
     return is_packed_digest(span_of(image.target())) &&
            (!image.config() || is_packed_digest(span_of(image.config()))) &&
-           image.name_space()->size() <= limits::namespace_bytes_max &&
-           image.reference()->size() <= limits::reference_bytes_max &&
            static_cast<std::size_t>(image.media_type_number()) < numbered_media_type_count &&
            (!image.labels() || image.labels()->size() % 2 == 0) &&
            (!image.annotations() || image.annotations()->size() % 2 == 0) &&
@@ -385,11 +386,24 @@ static flatbuffers::Verifier verifier_for(Bytes payload) {
     return flatbuffers::Verifier(payload.data(), payload.size(), 8, 16'000'000);
 }
 
+static bool key_is_sound(Bytes payload) {
+    if (payload.size() < sizeof(KeyHead))
+        return false;
+    const KeyHead &head = key_head_of(payload);
+    return head.namespace_bytes <= limits::namespace_bytes_max &&
+           head.reference_bytes <= limits::reference_bytes_max &&
+           head.padded_bytes() <= payload.size() && head.name_space()[head.namespace_bytes] == 0 &&
+           head.reference()[head.reference_bytes] == 0;
+}
+
 const record::Image *verified_image(Bytes payload) {
-    flatbuffers::Verifier verifier = verifier_for(payload);
+    if (!key_is_sound(payload))
+        return nullptr;
+    const Bytes buffer = payload.subspan(key_head_of(payload).padded_bytes());
+    flatbuffers::Verifier verifier = verifier_for(buffer);
     if (!verifier.VerifyBuffer<record::Image>(nullptr))
         return nullptr;
-    const auto *image = flatbuffers::GetRoot<record::Image>(payload.data());
+    const auto *image = flatbuffers::GetRoot<record::Image>(buffer.data());
     return packed_forms_are_sound(*image) ? image : nullptr;
 }
 
@@ -401,23 +415,8 @@ const record::Removal *verified_removal(Bytes payload) {
 }
 
 const record::Image *image_of(const Frame &frame) {
-    return flatbuffers::GetRoot<record::Image>(frame.payload());
-}
-
-std::string_view namespace_of(const Frame &frame) {
-    const auto *text = image_of(frame)->name_space();
-    return {text->c_str(), text->size()};
-}
-
-std::string_view reference_of(const Frame &frame) {
-    const auto *text = image_of(frame)->reference();
-    return {text->c_str(), text->size()};
-}
-
-bool is_named(const Frame &frame, std::string_view name_space, std::string_view reference) {
-    const record::Image &image = *image_of(frame);
-    return image.reference()->string_view() == reference &&
-           image.name_space()->string_view() == name_space;
+    return flatbuffers::GetRoot<record::Image>(frame.payload() +
+                                               key_head_of(frame.payload_span()).padded_bytes());
 }
 
 Key key_of(const Frame &frame) {

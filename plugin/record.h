@@ -103,11 +103,45 @@ std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys);
 const record::Image *verified_image(Bytes payload);
 const record::Removal *verified_removal(Bytes payload);
 
+/// What an image's payload starts with, and what a lookup reads: the sizes of the two names, then
+/// the names, each with a NUL, then zeros up to a multiple of 8, where the flat buffer starts.
+struct KeyHead {
+    std::uint16_t reference_bytes;
+    std::uint16_t namespace_bytes;
+
+    static constexpr std::size_t padded_bytes(std::size_t namespace_bytes,
+                                              std::size_t reference_bytes) {
+        return padded(sizeof(KeyHead) + namespace_bytes + 1 + reference_bytes + 1);
+    }
+    std::size_t padded_bytes() const { return padded_bytes(namespace_bytes, reference_bytes); }
+    const char *name_space() const { return reinterpret_cast<const char *>(this + 1); }
+    const char *reference() const { return name_space() + namespace_bytes + 1; }
+};
+static_assert(sizeof(KeyHead) == 4);
+
+inline const KeyHead &key_head_of(Bytes payload) {
+    return *reinterpret_cast<const KeyHead *>(payload.data());
+}
+
+/// Of a payload that has been verified.
+inline std::string_view namespace_in(Bytes payload) {
+    return {key_head_of(payload).name_space(), key_head_of(payload).namespace_bytes};
+}
+inline std::string_view reference_in(Bytes payload) {
+    return {key_head_of(payload).reference(), key_head_of(payload).reference_bytes};
+}
+
 /// Of a frame whose payload has been verified or was encoded here.
 const record::Image *image_of(const Frame &frame);
-std::string_view namespace_of(const Frame &frame);
-std::string_view reference_of(const Frame &frame);
-bool is_named(const Frame &frame, std::string_view name_space, std::string_view reference);
+inline std::string_view namespace_of(const Frame &frame) {
+    return namespace_in(frame.payload_span());
+}
+inline std::string_view reference_of(const Frame &frame) {
+    return reference_in(frame.payload_span());
+}
+inline bool is_named(const Frame &frame, std::string_view name_space, std::string_view reference) {
+    return reference_of(frame) == reference && namespace_of(frame) == name_space;
+}
 Key key_of(const Frame &frame);
 
 Bytes target_of(const record::Image &image);

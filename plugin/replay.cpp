@@ -8,8 +8,8 @@
 
 namespace waybill {
 
-static std::string name_in(const record::Image &image) {
-    return image.name_space()->str() + " " + image.reference()->str();
+static std::string name_in(Bytes payload) {
+    return std::string(namespace_in(payload)) + " " + std::string(reference_in(payload));
 }
 
 std::uint64_t loss_mark_of(const Damage &damage) {
@@ -108,8 +108,8 @@ void Replay::damaged_frame(const Frame &head, Bytes payload, std::uint64_t offse
         add_damage(offset, bytes,
                    "put record of revision " + std::to_string(head.revision) +
                        ": checksum mismatch");
-        if (const record::Image *image = verified_image(payload))
-            damage_.back().lost_names.push_back(name_in(*image));
+        if (verified_image(payload))
+            damage_.back().lost_names.push_back(name_in(payload));
         if (Frame *older = index_.find_hash(head.key_hash))
             index_.set_flags(*older, frame_flag_uncertain, 0);
         return;
@@ -151,8 +151,7 @@ void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
     // The heads of several records in a row may be gone.
     while (!remains.empty()) {
         const Bytes payload = remains.subspan(std::min(remains.size(), sizeof(Frame)));
-        const record::Image *image = verified_image(payload);
-        if (!image) {
+        if (!verified_image(payload)) {
             add_damage(offset, remains.size(), "record whose head does not hold");
             if (kind_ == FileKind::Journal)
                 mark_all(frame_flag_uncertain | frame_flag_resurrected);
@@ -160,11 +159,10 @@ void Replay::damaged_bytes(std::uint64_t offset, Bytes remains) {
         }
         const std::size_t bytes = std::min(frame_bytes(image_bytes(payload)), remains.size());
         add_damage(offset, bytes, "record whose head does not hold");
-        damage_.back().lost_names.push_back(name_in(*image));
+        damage_.back().lost_names.push_back(name_in(payload));
         ++records_;
         ++gap_explained_;
-        if (Frame *older = index_.find({image->name_space()->c_str(), image->name_space()->size()},
-                                       {image->reference()->c_str(), image->reference()->size()}))
+        if (Frame *older = index_.find(namespace_in(payload), reference_in(payload)))
             index_.set_flags(*older, frame_flag_uncertain, 0);
         offset += bytes;
         remains = remains.subspan(bytes);

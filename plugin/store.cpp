@@ -66,11 +66,11 @@ Status Store::close() {
 
 Store::~Store() {
     if (workers_) {
-        // Background work may still submit to the committer, and the committer may still start a
+        // Background work may still submit something, and the committer may still start a
         // snapshot: so the one, then the other, then what is left of the first.
         workers_->wait_for_background();
-        if (committer_)
-            committer_->stop();
+        if (submissions_)
+            submissions_->stop();
         workers_->wait_for_background();
         notifier_->stop();
         workers_.reset();
@@ -121,8 +121,9 @@ OperationPtr Store::run(bool may_be_withdrawn, std::function<Status(Outcome &)> 
 
 Result<OperationPtr> Store::submit(Submission submission) {
     auto operation = std::make_shared<Operation>();
+    operation->set_submissions(submissions_);
     submission.operation = operation;
-    if (Status submitted = committer_->submit(std::move(submission)); !submitted.ok())
+    if (Status submitted = submissions_->submit(std::move(submission)); !submitted.ok())
         return submitted;
     return operation;
 }
@@ -190,12 +191,14 @@ Status Store::recover_now(Outcome &outcome) {
             host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
             std::move(*recovered));
         try {
-            workers_->run_service([committer = committer_.get()] {
+            submissions_ = std::make_shared<Submissions>(*committer_);
+            workers_->run_service([submissions = submissions_.get()] {
                 Workers::name_thread("waybill-commit");
-                committer->run();
+                submissions->run();
             });
         } catch (...) {
-            committer_.reset(); // One that does not run would be waited for in vain.
+            submissions_.reset(); // One that does not run would be waited for in vain.
+            committer_.reset();
             throw;
         }
     }
@@ -451,7 +454,7 @@ Status Store::import_now(const OperationPtr &operation, const std::string &name_
                                                        {QStringLiteral("untagged"), untagged}})
                                  .toJson(QJsonDocument::Compact)
                                  .toStdString();
-    return committer_->submit(std::move(submission));
+    return submissions_->submit(std::move(submission));
 }
 
 ImagePin Store::get_by_key(std::string_view name_space, std::string_view reference) const noexcept {

@@ -16,6 +16,7 @@
 #include "operation.h"
 #include "posix_disk.h"
 #include "settings.h"
+#include "submissions.h"
 #include "workers.h"
 
 #include <QtCore/QJsonObject>
@@ -103,6 +104,7 @@ class Store final {
     std::shared_ptr<Notifier> notifier_;
     Index index_;
     std::unique_ptr<Committer> committer_;
+    std::shared_ptr<Submissions> submissions_;
     std::atomic<Phase> phase_{Phase::Created};
     ReferenceMode mode_ = ReferenceMode::Canonical;
     std::atomic<bool> degraded_{false}; ///< of a read-only store

@@ -61,8 +61,7 @@ std::string text(const flatbuffers::Vector<std::uint8_t> *packed) {
 
 /// Touches every byte that an accessor would lead to.
 std::size_t read_everything(const record::Image &image) {
-    std::size_t sum = text(image.name_space()).size() + text(image.reference()).size() +
-                      text(image.spelled()).size() + text(image.target()).size() +
+    std::size_t sum = text(image.spelled()).size() + text(image.target()).size() +
                       text(image.media_type()).size() + text(image.config()).size() +
                       text(image.os()).size() + text(image.architecture()).size() +
                       text(image.variant()).size() + text(image.os_version()).size();

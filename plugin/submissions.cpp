@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "submissions.h"
+
+#include "limits.h"
+
+#include <csignal>
+#include <ctime>
+#include <pthread.h>
+
+namespace waybill {
+
+namespace {
+
+/// Around work on a thread of the host's: a handler of the host's must not run, nor its
+/// cancellation end the thread, in the middle of a batch. A file-size limit that a write meets
+/// raises SIGXFSZ, which would end a host that has not asked for it.
+class HostThread final {
+  public:
+    HostThread() {
+        ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+        sigset_t blocked;
+        ::sigfillset(&blocked);
+        for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
+            ::sigdelset(&blocked, fault);
+        ::pthread_sigmask(SIG_SETMASK, &blocked, &mask_);
+    }
+    ~HostThread() {
+        sigset_t size_limit;
+        ::sigemptyset(&size_limit);
+        ::sigaddset(&size_limit, SIGXFSZ);
+        const timespec now{0, 0};
+        ::sigtimedwait(&size_limit, nullptr, &now);
+        ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+        ::pthread_setcancelstate(cancel_state_, nullptr);
+    }
+    HostThread(const HostThread &) = delete;
+    HostThread &operator=(const HostThread &) = delete;
+
+  private:
+    int cancel_state_ = PTHREAD_CANCEL_ENABLE;
+    sigset_t mask_;
+};
+
+} // namespace
+
+Status Submissions::submit(Submission submission) {
+    if (committer_.is_read_only())
+        return failure(Code::ReadOnly, "the store is read-only since a write failed");
+    bool wake = false;
+    {
+        const std::lock_guard lock(mutex_);
+        if (stopping_)
+            return failure(Code::State, "the store is being destroyed");
+        if (queue_.size() >= limits::queued_operations_max)
+            return over_limit("",
+                              std::to_string(queue_.size()) + " operations are waiting already");
+        queue_.push_back(std::move(submission));
+        // Who commits looks for more at the end of the round.
+        wake = queue_.size() == 1 && !committing_;
+    }
+    if (wake)
+        changed_.notify_one();
+    return {};
+}
+
+void Submissions::commit_round(std::unique_lock<std::mutex> &lock) {
+    committing_ = true;
+    arrivals_.swap(queue_);
+    lock.unlock();
+    committer_.commit_round(arrivals_);
+    arrivals_.clear();
+    lock.lock();
+    committing_ = false;
+}
+
+void Submissions::run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        changed_.wait(lock, [this] {
+            return !committing_ && (stopping_ || !queue_.empty() || committer_.has_to_speak());
+        });
+        if (queue_.empty() && stopping_)
+            break;
+        if (!queue_.empty())
+            commit_round(lock);
+        if (committer_.has_to_speak() && !committing_) {
+            committing_ = true;
+            lock.unlock();
+            committer_.speak();
+            lock.lock();
+            committing_ = false;
+        }
+    }
+    lock.unlock();
+    committer_.close_journal();
+    committer_.speak();
+    lock.lock();
+    ended_ = true;
+    ended_changed_.notify_all();
+}
+
+void Submissions::stop() {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+    ended_changed_.wait(lock, [this] { return ended_; });
+}
+
+void Submissions::help(const Operation &operation) noexcept {
+    bool wake = false;
+    {
+        std::unique_lock lock(mutex_);
+        if (committing_ || queue_.empty() || operation.finished())
+            return;
+        const HostThread quiet;
+        commit_round(lock);
+        wake = stopping_ || !queue_.empty() || committer_.has_to_speak();
+    }
+    if (wake)
+        changed_.notify_one();
+}
+
+} // namespace waybill
