@@ -40,6 +40,9 @@ class File {
     virtual Status allocate(std::uint64_t offset, std::uint64_t length) = 0;
     virtual Result<std::uint64_t> size() = 0;
     virtual Result<FileIdentity> identity() = 0;
+    /// Where, at or behind `offset`, anything but zeros may stand; the size if nowhere. A file
+    /// system that cannot tell answers `offset`.
+    virtual Result<std::uint64_t> data_from(std::uint64_t offset) = 0;
 };
 
 /// A file being written that takes its name at once and whole, by commit. Without commit it

@@ -3,7 +3,9 @@
 #include "index.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
+#include <sys/mman.h>
 
 namespace waybill {
 
@@ -58,8 +60,7 @@ void Index::free_all() noexcept {
         if (block.bytes &&
             holds_pinned(pinned, block.bytes.get(), block.bytes.get() + block.size_bytes)) {
             std::uint8_t *bytes = block.bytes.release();
-            remains.push_back({bytes, bytes + block.size_bytes,
-                               [](void *memory) { delete[] static_cast<std::uint8_t *>(memory); }});
+            remains.push_back({bytes, bytes + block.size_bytes, std::free});
         }
     delete table_.load();
     Pins::of_process().adopt(std::move(remains));
@@ -140,8 +141,25 @@ Frame *Index::find_hash(std::uint64_t hash) const {
     }
 }
 
+/// Large blocks start at a huge page: with 4 KiB pages the faults cost as much as the reading, and
+/// a lookup mostly waits for the translation of an address.
+static std::uint8_t *allocate_block(std::size_t size_bytes) {
+    constexpr std::size_t huge_page_bytes = 2u << 20;
+    void *memory = nullptr;
+    if (size_bytes < huge_page_bytes)
+        memory = std::malloc(size_bytes);
+    else
+        memory = std::aligned_alloc(huge_page_bytes,
+                                    (size_bytes + huge_page_bytes - 1) & ~(huge_page_bytes - 1));
+    if (!memory)
+        throw std::bad_alloc();
+    if (size_bytes >= huge_page_bytes)
+        (void)::madvise(memory, size_bytes & ~(huge_page_bytes - 1), MADV_HUGEPAGE);
+    return static_cast<std::uint8_t *>(memory);
+}
+
 std::uint8_t *Index::add_block(std::size_t size_bytes, std::uint32_t *number) {
-    Block block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[size_bytes]), size_bytes, 0};
+    Block block{BlockBytes(allocate_block(size_bytes)), size_bytes, 0};
     std::uint8_t *bytes = block.bytes.get();
     if (free_numbers_.empty()) {
         // A number that becomes free must find room, whoever frees it.

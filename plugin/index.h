@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -98,8 +99,12 @@ class Index final {
         std::unique_ptr<std::atomic<std::uint16_t>[]> tags;
         std::unique_ptr<std::atomic<Frame *>[]> frames;
     };
+    struct FreeBlock {
+        void operator()(std::uint8_t *bytes) const noexcept { std::free(bytes); }
+    };
+    using BlockBytes = std::unique_ptr<std::uint8_t, FreeBlock>;
     struct Block {
-        std::unique_ptr<std::uint8_t[]> bytes;
+        BlockBytes bytes;
         std::size_t size_bytes = 0;
         std::uint32_t live = 0;
     };

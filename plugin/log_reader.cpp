@@ -17,6 +17,14 @@ class Window final {
 
     std::uint64_t file_bytes() const { return size_; }
 
+    /// Past zeros that the file system does not even keep: reserved space is mostly that.
+    Result<std::uint64_t> past_hole(std::uint64_t offset) {
+        Result<std::uint64_t> data = file_.data_from(offset);
+        if (!data.ok())
+            return data;
+        return std::clamp(*data & ~std::uint64_t{7}, offset, std::max(offset, size_));
+    }
+
     /// Copies bytes out. Large pieces are read where they are wanted, not by way of the window.
     Status copy(std::uint64_t offset, std::span<std::uint8_t> out) {
         if (out.size() > window_bytes / 8) {
@@ -106,6 +114,10 @@ Result<LogScan::Found> LogScan::head_at(std::uint64_t offset, BatchHeader *heade
 Result<std::uint64_t> LogScan::next_batch(std::uint64_t from) {
     constexpr std::size_t stride = 1u << 16;
     for (std::uint64_t offset = padded(from); offset < window_.file_bytes(); offset += stride) {
+        Result<std::uint64_t> data = window_.past_hole(offset);
+        if (!data.ok())
+            return data;
+        offset = *data;
         Result<Bytes> bytes = window_.at(offset, stride + sizeof(BatchHeader));
         if (!bytes.ok())
             return bytes.status();
@@ -202,6 +214,10 @@ Status LogScan::salvage_batch(std::uint64_t offset, std::uint64_t to, Found foun
 Status LogScan::measure_tail(LogEnd &end) {
     constexpr std::size_t stride = 1u << 16;
     for (std::uint64_t offset = end.end_offset; offset < window_.file_bytes(); offset += stride) {
+        Result<std::uint64_t> data = window_.past_hole(offset);
+        if (!data.ok())
+            return data.status();
+        offset = *data;
         Result<Bytes> bytes = window_.at(offset, stride + sizeof(Frame));
         if (!bytes.ok())
             return bytes.status();
@@ -277,6 +293,7 @@ Result<LogEnd> read_log(File &file, std::uint64_t salt, LogTail tail, LogReceive
                                         " bytes, at most " +
                                         std::to_string(limits::file_bytes_max) + " are read");
     LogEnd end;
+    receiver.file_bytes(*size);
     LogScan scan(file, *size, salt, receiver);
     if (Status status = scan.run(end, tail); !status.ok())
         return status;

@@ -29,6 +29,8 @@ struct Damage {
 class LogReceiver {
   public:
     virtual ~LogReceiver() = default;
+    /// Before anything else: how much there is at most.
+    virtual void file_bytes(std::uint64_t size_bytes) = 0;
     /// Room for the frames of one batch; they are delivered in it.
     virtual std::uint8_t *batch_memory(std::size_t size_bytes) = 0;
     /// A record whose checksums hold. The payload is not verified yet.

@@ -11,7 +11,8 @@
 namespace waybill {
 
 std::uint64_t reserve_bytes(const Index &index) {
-    // A prune names each image once more, without the heads; bounded by the same sum.
+    // Twice what it takes to remove every image one by one, which is more than a prune takes: each
+    // opening and closing in between puts a mark of its own there.
     return 2 * index.removal_bytes() + sizeof(BatchHeader) + 2 * sizeof(Frame) + 256;
 }
 

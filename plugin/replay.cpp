@@ -20,9 +20,36 @@ std::uint64_t loss_mark_of(const Damage &damage) {
                     damage.bytes);
 }
 
+void Replay::file_bytes(std::uint64_t size_bytes) {
+    bytes_left_ = size_bytes;
+    // A table that grows while it is filled is filled twice. Small records are more than this;
+    // and of a journal at least a third is the last word on its image, or it were rotated.
+    constexpr std::uint64_t record_bytes = 1024, words_an_image = 3;
+    const std::uint64_t records = size_bytes / record_bytes;
+    index_.reserve(kind_ == FileKind::Snapshot ? records : records / words_an_image, 0);
+}
+
+/// Batches share a block: one large piece of memory costs far fewer page faults than many.
 std::uint8_t *Replay::batch_memory(std::size_t size_bytes) {
-    block_frames_ = 0;
-    return index_.add_block(size_bytes, &block_);
+    if (room_bytes_ < padded(size_bytes)) {
+        seal();
+        constexpr std::uint64_t block_bytes = 4u << 20;
+        room_bytes_ =
+            std::max<std::uint64_t>(padded(size_bytes), std::min(block_bytes, bytes_left_));
+        room_ = index_.add_block(room_bytes_, &block_);
+    }
+    std::uint8_t *memory = room_;
+    room_ += padded(size_bytes);
+    room_bytes_ -= padded(size_bytes);
+    bytes_left_ -= std::min<std::uint64_t>(bytes_left_, size_bytes);
+    return memory;
+}
+
+void Replay::seal() {
+    if (block_ != 0)
+        index_.seal_block(block_, block_frames_);
+    block_ = block_frames_ = 0;
+    room_bytes_ = 0;
 }
 
 void Replay::add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses) {
@@ -175,7 +202,6 @@ void Replay::damaged_batch(std::uint64_t offset, std::uint64_t bytes) {
 }
 
 void Replay::batch_end(std::uint64_t last_revision) {
-    index_.seal_block(block_, block_frames_);
     index_.reclaim();
     if (kind_ == FileKind::Journal)
         revision_ = std::max(revision_, last_revision);

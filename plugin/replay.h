@@ -27,7 +27,11 @@ class Replay final : public LogReceiver {
            std::uint64_t loss_mark)
         : index_(index), file_(std::move(file)), kind_(kind), revision_(revision),
           loss_mark_(loss_mark) {}
+    ~Replay() override { seal(); }
+    Replay(const Replay &) = delete;
+    Replay &operator=(const Replay &) = delete;
 
+    void file_bytes(std::uint64_t size_bytes) override;
     std::uint8_t *batch_memory(std::size_t size_bytes) override;
     void frame(Frame &frame, std::uint64_t offset) override;
     void damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) override;
@@ -47,6 +51,7 @@ class Replay final : public LogReceiver {
     void mark_all(std::uint16_t flags);
 
   private:
+    void seal();
     void apply_removal(const Frame &frame, std::uint64_t offset);
     void check_revision(std::uint64_t revision, std::uint64_t offset);
 
@@ -54,8 +59,11 @@ class Replay final : public LogReceiver {
     std::string file_;
     FileKind kind_;
     std::uint64_t revision_;
+    std::uint64_t bytes_left_ = 0; ///< at most, of the file
     std::uint32_t block_ = 0;
     std::uint32_t block_frames_ = 0;
+    std::uint8_t *room_ = nullptr; ///< in the block, for more batches
+    std::size_t room_bytes_ = 0;
     std::uint64_t records_ = 0;          ///< of a snapshot: read, or known to be lost
     std::uint64_t records_expected_ = 0; ///< of a snapshot: as its last frame counts them
     std::uint64_t gap_explained_ = 0;    ///< so many lost records may have had the next revisions

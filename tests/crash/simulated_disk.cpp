@@ -255,6 +255,10 @@ class SimulatedDisk::OpenFile final : public File {
     }
     Result<std::uint64_t> size() override { return std::uint64_t{inode_->size}; }
     Result<FileIdentity> identity() override { return FileIdentity{1, inode_->number}; }
+    /// Behind what was ever written there are holes.
+    Result<std::uint64_t> data_from(std::uint64_t offset) override {
+        return offset < inode_->bytes.size() ? offset : inode_->size;
+    }
 
   private:
     SimulatedDisk &disk_;
