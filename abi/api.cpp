@@ -293,6 +293,7 @@ void future_free(waybill_future *future) {
 Status create_queue(waybill_queue **queue) {
     if (!queue)
         return invalid("queue", "NULL");
+    forked::install();
     Result<std::shared_ptr<CompletionQueue>> created = CompletionQueue::create();
     if (!created.ok())
         return created.status();

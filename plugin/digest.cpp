@@ -59,12 +59,33 @@ const Algorithm *algorithm_of_id(std::uint8_t id) {
     return id >= id_is_sha256 && id <= id_is_sha512 ? &algorithms[id - id_is_sha256] : nullptr;
 }
 
-bool reads_as_digest(std::string_view text) {
-    const Algorithm *algorithm = algorithm_of_text(text);
-    if (!algorithm || text.size() != algorithm->prefix.size() + 2 * algorithm->raw_bytes)
+/// Whether `hex` has just the digits of such a digest, whose bytes then stand in `raw`.
+bool decode_hex(const Algorithm &algorithm, std::string_view hex, std::uint8_t *raw) {
+    if (hex.size() != 2 * algorithm.raw_bytes)
         return false;
-    text.remove_prefix(algorithm->prefix.size());
-    return std::all_of(text.begin(), text.end(), [](char c) { return hex_value(c) != not_hex; });
+    std::uint8_t seen = 0;
+    for (std::size_t at = 0; at < algorithm.raw_bytes; ++at) {
+        const std::uint8_t high = hex_value(hex[2 * at]);
+        const std::uint8_t low = hex_value(hex[2 * at + 1]);
+        seen |= high | low;
+        raw[at] = static_cast<std::uint8_t>(high << 4 | low);
+    }
+    return seen <= 15;
+}
+
+bool pack_digest(std::string_view text, PackedId &packed) {
+    const Algorithm *algorithm = algorithm_of_text(text);
+    if (!algorithm ||
+        !decode_hex(*algorithm, text.substr(algorithm->prefix.size()), packed.bytes + 1))
+        return false;
+    packed.bytes[0] = algorithm->id;
+    packed.size = 1 + algorithm->raw_bytes;
+    return true;
+}
+
+bool reads_as_digest(std::string_view text) {
+    PackedId packed;
+    return pack_digest(text, packed);
 }
 
 Status digest_fault(std::string message, std::size_t position) {
@@ -112,23 +133,12 @@ Status check_path_component(std::string_view text) {
 } // namespace
 
 Status parse_digest(std::string_view text, PackedId &packed) {
+    if (pack_digest(text, packed))
+        return {};
     const Algorithm *algorithm = algorithm_of_text(text);
     if (!algorithm)
         return digest_fault("the digest did not start with sha256:, sha384: or sha512:", 0);
-    const std::string_view hex = text.substr(algorithm->prefix.size());
-    const std::size_t digits = 2 * algorithm->raw_bytes;
-    packed.bytes[0] = algorithm->id;
-    std::uint8_t seen = 0;
-    for (std::size_t at = 0; at < algorithm->raw_bytes && hex.size() == digits; ++at) {
-        const std::uint8_t high = hex_value(hex[2 * at]);
-        const std::uint8_t low = hex_value(hex[2 * at + 1]);
-        seen |= high | low;
-        packed.bytes[1 + at] = static_cast<std::uint8_t>(high << 4 | low);
-    }
-    if (hex.size() != digits || seen > 15)
-        return hex_fault(*algorithm, hex);
-    packed.size = 1 + algorithm->raw_bytes;
-    return {};
+    return hex_fault(*algorithm, text.substr(algorithm->prefix.size()));
 }
 
 Result<PackedId> parse_digest(std::string_view text) {
@@ -138,8 +148,8 @@ Result<PackedId> parse_digest(std::string_view text) {
 }
 
 Status parse_layer_id(std::string_view text, PackedId &packed) {
-    if (reads_as_digest(text))
-        return parse_digest(text, packed);
+    if (pack_digest(text, packed))
+        return {};
     if (Status fault = check_path_component(text); !fault.ok())
         return fault;
     packed.bytes[0] = id_is_text;

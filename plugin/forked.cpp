@@ -26,6 +26,8 @@ static std::array<Watched, 1024> watched;
 static constexpr int nothing = 0;
 static constexpr int being_filled = -1;
 
+static std::uint64_t next_generation();
+
 /// A number that the kernel wipes in every child; null where it cannot.
 static std::atomic<std::uint64_t> *map_mark() {
     constexpr std::size_t bytes = sizeof(std::atomic<std::uint64_t>);
@@ -39,15 +41,22 @@ static std::atomic<std::uint64_t> *map_mark() {
     return new (page) std::atomic<std::uint64_t>(current.load());
 }
 
+/// Set once and then read at every call: without the guard of a static in a function.
+static std::atomic<std::atomic<std::uint64_t> *> mark{nullptr};
+
 std::uint64_t generation() {
-    static std::atomic<std::uint64_t> *const mark = map_mark();
-    if (!mark)
+    const std::atomic<std::uint64_t> *const wiped = mark.load(std::memory_order_acquire);
+    if (!wiped)
         return current.load(std::memory_order_relaxed);
-    std::uint64_t marked = mark->load(std::memory_order_relaxed);
-    if (marked != 0)
-        return marked;
+    const std::uint64_t marked = wiped->load(std::memory_order_relaxed);
+    return marked != 0 ? marked : next_generation();
+}
+
+/// In a child of which nobody has told.
+static std::uint64_t next_generation() {
+    std::uint64_t marked = 0;
     const std::uint64_t next = current.fetch_add(1) + 1;
-    return mark->compare_exchange_strong(marked, next) ? next : marked;
+    return mark.load()->compare_exchange_strong(marked, next) ? next : marked;
 }
 
 static void in_child() {
@@ -63,7 +72,10 @@ static void in_child() {
 
 void install() {
     static std::once_flag once;
-    std::call_once(once, [] { ::pthread_atfork(nullptr, nullptr, in_child); });
+    std::call_once(once, [] {
+        mark.store(map_mark(), std::memory_order_release);
+        ::pthread_atfork(nullptr, nullptr, in_child);
+    });
 }
 
 void watch(int fd, const FileIdentity &identity) {

@@ -7,6 +7,7 @@
 // thread that ends the operation or, if that is over, on the subscriber's.
 #pragma once
 
+#include "announcement.h"
 #include "record.h"
 #include "retention.h"
 #include "status.h"
@@ -15,8 +16,6 @@
 #include <QtCore/QPromise>
 
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <list>
 #include <memory>
@@ -75,10 +74,9 @@ class Operation final {
         promise_.finish();
         {
             const std::lock_guard lock(mutex_);
-            finished_.store(true, std::memory_order_release);
+            end_.announce();
             subscribers.swap(subscribers_);
         }
-        ended_.notify_all();
         for (const auto &subscriber : subscribers)
             subscriber();
     }
@@ -89,7 +87,7 @@ class Operation final {
         finish();
     }
 
-    bool finished() const { return finished_.load(std::memory_order_acquire); }
+    bool finished() const { return end_.is_announced(); }
 
     /// Before anybody else knows the operation.
     void set_submissions(std::weak_ptr<Submissions> submissions) {
@@ -101,15 +99,7 @@ class Operation final {
     bool wait(std::int64_t timeout_ms) {
         if (timeout_ms < 0)
             help();
-        std::unique_lock lock(mutex_);
-        const auto over = [this] { return finished(); };
-        // Beyond a century the clock's own arithmetic would overflow.
-        constexpr std::int64_t longest_ms = 100LL * 366 * 24 * 3600 * 1000;
-        if (timeout_ms < 0 || timeout_ms > longest_ms) {
-            ended_.wait(lock, over);
-            return true;
-        }
-        return ended_.wait_for(lock, std::chrono::milliseconds(timeout_ms), over);
+        return end_.wait(timeout_ms);
     }
 
     /// Only once finished.
@@ -135,9 +125,8 @@ class Operation final {
     void help() noexcept;
 
     std::atomic<Stage> stage_{Stage::Queued};
-    std::atomic<bool> finished_{false};
+    Announcement end_;
     std::mutex mutex_;
-    std::condition_variable ended_;
     Subscribers subscribers_;
     const std::shared_ptr<Outcome> outcome_;
     std::weak_ptr<Submissions> submissions_;

@@ -4,6 +4,7 @@
 
 #include "limits.h"
 
+#include <chrono>
 #include <csignal>
 #include <ctime>
 #include <pthread.h>
@@ -56,8 +57,10 @@ Status Submissions::submit(Submission submission) {
             return over_limit("",
                               std::to_string(queue_.size()) + " operations are waiting already");
         queue_.push_back(std::move(submission));
-        // Who commits looks for more at the end of the round.
-        wake = queue_.size() == 1 && !committing_;
+        // Who commits looks for more at the end of the round. Of two that nobody is at, one at
+        // least has not come to wait.
+        wake = !committing_ &&
+               (queue_.size() == 2 || (queue_.size() == 1 && !(waiters_come_ && watching_)));
     }
     if (wake)
         changed_.notify_one();
@@ -74,12 +77,34 @@ void Submissions::commit_round(std::unique_lock<std::mutex> &lock) {
     committing_ = false;
 }
 
+bool Submissions::has_work() const {
+    return !committing_ && (stopping_ || !queue_.empty() || committer_.has_to_speak());
+}
+
+/// Until there is something to do. While waiters do the work themselves it looks now and then for
+/// what nobody came to wait for.
+void Submissions::sleep(std::unique_lock<std::mutex> &lock) {
+    constexpr std::chrono::milliseconds interval(1);
+    constexpr int looks_max = 20;
+    const auto ready = [this] { return has_work(); };
+    watching_ = true;
+    std::uint64_t seen = helped_;
+    for (int look = 0; waiters_come_ && look < looks_max; ++look) {
+        if (changed_.wait_for(lock, interval, ready)) {
+            waiters_come_ = false;
+        } else if (seen != helped_) {
+            seen = helped_;
+            look = 0;
+        }
+    }
+    watching_ = false;
+    changed_.wait(lock, ready);
+}
+
 void Submissions::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        changed_.wait(lock, [this] {
-            return !committing_ && (stopping_ || !queue_.empty() || committer_.has_to_speak());
-        });
+        sleep(lock);
         if (queue_.empty() && stopping_)
             break;
         if (!queue_.empty())
@@ -113,6 +138,8 @@ void Submissions::help(const Operation &operation) noexcept {
         std::unique_lock lock(mutex_);
         if (committing_ || queue_.empty() || operation.finished())
             return;
+        waiters_come_ = queue_.size() == 1;
+        ++helped_;
         const HostThread quiet;
         commit_round(lock);
         wake = stopping_ || !queue_.empty() || committer_.has_to_speak();

@@ -11,6 +11,7 @@
 #include "committer.h"
 
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -34,6 +35,8 @@ class Submissions final {
 
   private:
     void commit_round(std::unique_lock<std::mutex> &lock);
+    bool has_work() const;
+    void sleep(std::unique_lock<std::mutex> &lock);
 
     Committer &committer_;
     std::mutex mutex_;
@@ -42,6 +45,12 @@ class Submissions final {
     std::vector<Submission> queue_;
     std::vector<Submission> arrivals_; ///< of the round under way
     bool committing_ = false;
+    /// Who submitted last came to wait at once: likely, so will who submits next. Waking the
+    /// store's thread for it would cost a switch and make the two compete.
+    bool waiters_come_ = false;
+    /// The store's thread looks by itself from time to time.
+    bool watching_ = false;
+    std::uint64_t helped_ = 0; ///< rounds that waiters committed
     bool stopping_ = false;
     bool ended_ = false;
 };
