@@ -76,7 +76,8 @@ class Worker final {
     std::string prune_half();
     std::string dump(std::size_t first, std::size_t step, std::size_t count);
 
-    std::vector<std::unique_ptr<Replacement>> replacements(std::size_t wanted);
+    using Replacements = std::vector<std::unique_ptr<Replacement>>;
+    std::vector<Replacements> replacements(std::size_t writers, std::size_t each);
     void put_one(const Replacement &replacement) {
         engine_->put(replacement.image[0]);
         versions_[replacement.number] = replacement.version;
@@ -121,21 +122,26 @@ std::string Worker::start(const std::string &directory, std::size_t count,
     return figure("ms", ms) + figure("images", static_cast<double>(images));
 }
 
-std::vector<std::unique_ptr<Replacement>> Worker::replacements(std::size_t wanted) {
-    ++latest_version_;
+/// For each writer, of images that no other writer has. Each is in a version that was never put
+/// before: an engine may write nothing where nothing changes, as SQLite does.
+std::vector<Worker::Replacements> Worker::replacements(std::size_t writers, std::size_t each) {
     const std::vector<std::size_t> order = shuffled(names_.size(), latest_version_);
-    std::vector<std::unique_ptr<Replacement>> made;
-    for (std::size_t i = 0; i < std::min(wanted, order.size()); ++i)
-        made.push_back(std::make_unique<Replacement>(order[i], latest_version_));
+    const std::size_t own = std::min(order.size() / writers, each);
+    if (own == 0)
+        throw std::runtime_error("fewer images than writers");
+    std::vector<Replacements> made(writers);
+    for (std::size_t writer = 0; writer < writers; ++writer)
+        for (std::size_t i = 0; i < each; ++i)
+            made[writer].push_back(std::make_unique<Replacement>(
+                order[writer * own + i % own],
+                latest_version_ + 1 + static_cast<std::uint32_t>(i / own)));
+    latest_version_ += 1 + static_cast<std::uint32_t>((each - 1) / own);
     return made;
 }
 
-/// Each writer has images of its own and stops when the budget is used up.
+/// Each writer stops when the budget is used up.
 std::string Worker::put(std::size_t writers, std::size_t each, double budget_s) {
-    const auto images = replacements(writers * each);
-    const std::size_t own = images.size() / writers;
-    if (own == 0)
-        throw std::runtime_error("fewer images than writers");
+    const std::vector<Replacements> images = replacements(writers, each);
     std::vector<std::vector<double>> microseconds(writers);
     for (std::vector<double> &times : microseconds)
         times.reserve(each);
@@ -143,7 +149,7 @@ std::string Worker::put(std::size_t writers, std::size_t each, double budget_s) 
     const double seconds = seconds_of_threads(writers, 1, [&](std::size_t writer, std::size_t) {
         for (std::size_t i = 0; i < each && (i == 0 || seconds_since(started) < budget_s); ++i) {
             const Clock::time_point began = Clock::now();
-            put_one(*images[writer * own + i % own]);
+            put_one(*images[writer][i]);
             microseconds[writer].push_back(1e6 * seconds_since(began));
         }
     });
@@ -158,8 +164,8 @@ std::string Worker::put(std::size_t writers, std::size_t each, double budget_s) 
 /// Of twenty operations nineteen are gets of random images and one is a put.
 std::string Worker::mixed(std::size_t threads, std::size_t each, double budget_s) {
     constexpr std::size_t one_put_in = 20;
-    const auto images = replacements(threads * each / one_put_in);
-    const std::size_t own = std::max<std::size_t>(images.size() / threads, 1);
+    const std::vector<Replacements> images =
+        replacements(threads, (each + one_put_in - 1) / one_put_in);
     const std::vector<std::size_t> order = shuffled(names_.size(), 1);
     std::vector<std::size_t> done(threads);
     const Clock::time_point started = Clock::now();
@@ -171,7 +177,7 @@ std::string Worker::mixed(std::size_t threads, std::size_t each, double budget_s
             } else {
                 if (i > 0 && seconds_since(started) > budget_s)
                     break;
-                put_one(*images.at(thread * own + i / one_put_in % own));
+                put_one(*images[thread][i / one_put_in]);
             }
             ++done[thread];
         }
