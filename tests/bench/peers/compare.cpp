@@ -4,6 +4,7 @@
 #include "comparison.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -228,6 +229,8 @@ int run(const std::vector<std::string> &arguments) {
 } // namespace bench
 
 int main(int argc, char **argv) {
+    // A worker that has ended is an error with a message, not the end of this program.
+    std::signal(SIGPIPE, SIG_IGN);
     try {
         return bench::run(std::vector<std::string>(argv + 1, argv + argc));
     } catch (const std::exception &error) {

@@ -43,33 +43,43 @@ static std::string spread(const std::vector<double> &values) {
     return figure(quantile(values, 0)) + " - " + figure(quantile(values, 1));
 }
 
+/// In columns, without blanks at the end.
+static std::string line_of(const std::string &engine, const std::string &median,
+                           const std::string &values, const std::string &ratio,
+                           const std::string &ratio_spread, const std::string &mark) {
+    char text[256];
+    std::snprintf(text, sizeof text, "  %-19s %10s  %-23s %9s  %-19s %s", engine.c_str(),
+                  median.c_str(), values.c_str(), ratio.c_str(), ratio_spread.c_str(),
+                  mark.c_str());
+    std::string line = text;
+    line.erase(line.find_last_not_of(' ') + 1);
+    return line + '\n';
+}
+
 void print(const ComparedRow &row) {
-    std::printf("\n%s: %s, %s is better", row.name.c_str(), row.unit.c_str(),
-                row.better == Better::More ? "more" : "less");
+    std::string text = "\n" + row.name + ": " + row.unit + ", " +
+                       (row.better == Better::More ? "more" : "less") + " is better";
     if (row.disturbed > 0)
-        std::printf("; %zu disturbed rounds dropped", row.disturbed);
-    std::printf("\n  %-19s %10s  %-23s %9s  %-19s %s\n", "", "median", "spread",
-                "waybill:", "spread", "");
+        text += "; " + std::to_string(row.disturbed) + " disturbed rounds dropped";
+    text += '\n' + line_of("", "median", "spread", "waybill:", "spread", "");
     for (const EngineProfile &engine : engine_profiles()) {
         const auto found = row.values.find(engine.name);
         if (found == row.values.end())
             continue;
-        if (found->second.empty()) {
-            std::printf("  %-19s %10s  no round was quiet\n", engine.name.c_str(), "-");
-            continue;
-        }
-        std::printf("  %-19s %10s  %-23s", engine.name.c_str(),
-                    figure(quantile(found->second, 0.5)).c_str(), spread(found->second).c_str());
+        const std::vector<double> &values = found->second;
         const std::vector<double> compared = ratios(row, engine.name);
-        if (engine.name == our_name || compared.empty())
-            std::printf(" %9s  %-19s", "", "");
+        if (values.empty())
+            text += line_of(engine.name, "-", "no round was quiet", "", "", "");
+        else if (engine.name == our_name || compared.empty())
+            text += line_of(engine.name, figure(quantile(values, 0.5)), spread(values), "", "",
+                            engine.mark);
         else
-            std::printf(" %9s  %-19s", figure(quantile(compared, 0.5)).c_str(),
-                        spread(compared).c_str());
-        std::printf(" %s\n", engine.mark.c_str());
+            text += line_of(engine.name, figure(quantile(values, 0.5)), spread(values),
+                            figure(quantile(compared, 0.5)), spread(compared), engine.mark);
     }
     for (const std::string &reason : row.skipped)
-        std::printf("  skipped %s\n", reason.c_str());
+        text += "  skipped " + reason + '\n';
+    std::fputs(text.c_str(), stdout);
     std::fflush(stdout);
 }
 

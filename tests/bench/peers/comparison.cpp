@@ -133,6 +133,8 @@ void Comparison::rounds_of(std::vector<ComparedRow> rows, const std::vector<Sess
         std::rotate(measured.begin(), measured.begin() + (measured.size() > 1), measured.end());
         const std::vector<Session *> in_turn = measured;
         for (Session *session : in_turn) {
+            if (!quiet && !settings_.keep_disturbed)
+                break;
             try {
                 figures[session->engine.name] = measure(*session);
             } catch (const Declined &reason) {

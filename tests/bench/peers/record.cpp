@@ -15,8 +15,17 @@ void append_number(std::string &record, std::uint64_t number) {
     record.append(bytes, sizeof bytes);
 }
 
+void append_length(std::string &record, std::size_t length) {
+    const auto written = static_cast<std::uint16_t>(length);
+    if (written != length)
+        throw std::runtime_error("a text or list is too long for the flat encoding");
+    char bytes[sizeof written];
+    std::memcpy(bytes, &written, sizeof written);
+    record.append(bytes, sizeof bytes);
+}
+
 void append_text(std::string &record, std::string_view text) {
-    append_number(record, text.size());
+    append_length(record, text.size());
     record += text;
 }
 
@@ -31,14 +40,19 @@ class Cursor final {
         std::memcpy(&number, take(sizeof number).data(), sizeof number);
         return number;
     }
-    std::string_view text() { return take(number()); }
+    std::size_t length() {
+        std::uint16_t length = 0;
+        std::memcpy(&length, take(sizeof length).data(), sizeof length);
+        return length;
+    }
+    std::string_view text() { return take(length()); }
     void must_be_at_end() const {
         if (!left_.empty())
             throw std::runtime_error("a record goes on behind its end");
     }
 
   private:
-    std::string_view take(std::uint64_t bytes) {
+    std::string_view take(std::size_t bytes) {
         if (bytes > left_.size())
             throw std::runtime_error("a record ends early");
         const std::string_view taken = left_.substr(0, bytes);
@@ -61,12 +75,12 @@ std::string encode(const waybill_image_spec &image) {
     append_text(record, text_or_empty(image.config_digest));
     append_text(record, text_or_empty(image.os));
     append_text(record, text_or_empty(image.architecture));
-    append_number(record, image.layer_count);
+    append_length(record, image.layer_count);
     for (std::uint32_t i = 0; i < image.layer_count; ++i) {
         append_text(record, image.layers[i].digest);
         append_number(record, image.layers[i].size_bytes);
     }
-    append_number(record, image.label_count);
+    append_length(record, image.label_count);
     for (std::uint32_t i = 0; i < image.label_count; ++i) {
         append_text(record, image.labels[i].key);
         append_text(record, image.labels[i].value);
@@ -83,12 +97,12 @@ std::string encode(const waybill::ImageSpec &image) {
     append_text(record, image.config_digest);
     append_text(record, image.os);
     append_text(record, image.architecture);
-    append_number(record, image.layers.size());
+    append_length(record, image.layers.size());
     for (const waybill::Layer &layer : image.layers) {
         append_text(record, layer.digest);
         append_number(record, layer.size_bytes);
     }
-    append_number(record, image.labels.size());
+    append_length(record, image.labels.size());
     for (const auto &[key, value] : image.labels) {
         append_text(record, key);
         append_text(record, value);
@@ -106,13 +120,13 @@ waybill::ImageSpec decode(std::string_view record) {
     image.config_digest = cursor.text();
     image.os = cursor.text();
     image.architecture = cursor.text();
-    for (std::uint64_t layers = cursor.number(); layers > 0; --layers) {
+    for (std::size_t layers = cursor.length(); layers > 0; --layers) {
         waybill::Layer layer;
         layer.digest = cursor.text();
         layer.size_bytes = cursor.number();
         image.layers.push_back(std::move(layer));
     }
-    for (std::uint64_t labels = cursor.number(); labels > 0; --labels) {
+    for (std::size_t labels = cursor.length(); labels > 0; --labels) {
         const std::string key(cursor.text());
         image.labels[key] = cursor.text();
     }
@@ -134,11 +148,11 @@ std::size_t walk(std::string_view record) {
     text(); // config digest
     text(); // os
     text(); // architecture
-    for (std::uint64_t layers = cursor.number(); layers > 0; --layers) {
+    for (std::size_t layers = cursor.length(); layers > 0; --layers) {
         text();
         sum += cursor.number();
     }
-    for (std::uint64_t labels = cursor.number(); labels > 0; --labels) {
+    for (std::size_t labels = cursor.length(); labels > 0; --labels) {
         text();
         text();
     }

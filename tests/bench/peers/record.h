@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
 //
-// One flat encoding of an image, for the engines that store bytes under a key: texts with their
-// length before them, numbers in eight bytes. Every field that the workload sets is in it.
+// One flat encoding of an image, for the engines that store bytes under a key: texts and lists
+// with their length before them in two bytes, sizes in eight. Every field that the workload sets is
+// in it.
 #pragma once
 
 #include <waybill/waybill.hpp>

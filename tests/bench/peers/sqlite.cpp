@@ -11,6 +11,8 @@
 namespace bench {
 namespace {
 
+constexpr int busy_ms = 10'000;
+
 void must(int code, int wanted, sqlite3 *database) {
     if (code != wanted)
         throw std::runtime_error(std::string("sqlite: ") + sqlite3_errmsg(database));
@@ -66,6 +68,7 @@ class Connection final {
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                              nullptr),
              SQLITE_OK, database_);
+        must(sqlite3_busy_timeout(database_, busy_ms), SQLITE_OK, database_);
         run("PRAGMA journal_mode=WAL");
         run("PRAGMA synchronous=FULL");
         run("CREATE TABLE IF NOT EXISTS images (name TEXT PRIMARY KEY, record BLOB NOT NULL)");

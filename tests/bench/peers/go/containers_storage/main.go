@@ -144,7 +144,7 @@ func (e *engine) Remove(name string) error {
 }
 
 func (e *engine) Prune([]string) (int, error) {
-	return 0, fmt.Errorf("%w: it removes one image a call and rewrites images.json each time",
+	return 0, fmt.Errorf("%w it removes one image a call and rewrites images.json each time",
 		worker.ErrUnsupported)
 }
 

@@ -19,7 +19,8 @@ import (
 	"time"
 )
 
-// ErrUnsupported is wrapped by what an engine answers to a request that it cannot serve at all.
+// ErrUnsupported stands before the reason where an engine cannot serve a request at all; it is the
+// answer's first word too.
 var ErrUnsupported = errors.New("unsupported")
 
 // Record is what an engine's get hands out: the whole record in the engine's own form.
@@ -64,7 +65,7 @@ func Serve(engine Engine) {
 		figures, err := w.answer(words)
 		switch {
 		case errors.Is(err, ErrUnsupported):
-			fmt.Fprintf(output, "unsupported %v\n", err)
+			fmt.Fprintf(output, "%v\n", err)
 		case err != nil:
 			fmt.Fprintf(output, "error %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
 		default:

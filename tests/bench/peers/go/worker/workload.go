@@ -101,8 +101,13 @@ func encode(image Image) []byte {
 		binary.LittleEndian.PutUint64(bytes[:], value)
 		record = append(record, bytes[:]...)
 	}
+	length := func(value int) {
+		var bytes [2]byte
+		binary.LittleEndian.PutUint16(bytes[:], uint16(value))
+		record = append(record, bytes[:]...)
+	}
 	text := func(value string) {
-		number(uint64(len(value)))
+		length(len(value))
 		record = append(record, value...)
 	}
 	text(image.Reference)
@@ -112,7 +117,7 @@ func encode(image Image) []byte {
 	text(image.ConfigDigest)
 	text(image.OS)
 	text(image.Architecture)
-	number(uint64(len(image.Layers)))
+	length(len(image.Layers))
 	for _, layer := range image.Layers {
 		text(layer.Digest)
 		number(layer.SizeBytes)
@@ -122,7 +127,7 @@ func encode(image Image) []byte {
 		keys = append(keys, key)
 	}
 	sort.Strings(keys)
-	number(uint64(len(keys)))
+	length(len(keys))
 	for _, key := range keys {
 		text(key)
 		text(image.Labels[key])
