@@ -4,9 +4,9 @@
 
 #include "engine_profiles.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <set>
 #include <stdexcept>
 
 namespace bench {
@@ -146,7 +146,7 @@ std::string to_json(const About &about, const std::vector<ComparedRow> &rows) {
     return json + "\n ]}\n";
 }
 
-static void write_table(const std::string &path, const std::set<std::string> &engines,
+static void write_table(const std::string &path, const std::vector<std::string> &engines,
                         const std::map<double, const ComparedRow *> &points) {
     std::ofstream file(path);
     file << "x";
@@ -175,11 +175,14 @@ void write_chart_tables(const std::string &directory, const std::vector<Compared
         if (!row.chart.empty())
             charts[row.chart][row.chart_x] = &row;
     for (const auto &[chart, points] : charts) {
-        std::set<std::string> engines;
-        for (const auto &[x, row] : points)
-            for (const auto &[engine, values] : row->values)
-                if (!values.empty())
-                    engines.insert(engine);
+        std::vector<std::string> engines;
+        for (const EngineProfile &engine : engine_profiles())
+            if (std::any_of(points.begin(), points.end(), [&](const auto &point) {
+                    const auto &values = point.second->values;
+                    const auto found = values.find(engine.name);
+                    return found != values.end() && !found->second.empty();
+                }))
+                engines.push_back(engine.name);
         write_table(directory + '/' + chart + ".table", engines, points);
     }
 }
