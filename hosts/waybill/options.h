@@ -45,6 +45,7 @@ void add_list(CLI::App &app, const Options &options, Run &run);
 void add_prune(CLI::App &app, const Options &options, Run &run);
 void add_recovery(CLI::App &app, const Options &options, Run &run);
 void add_stats(CLI::App &app, const Options &options, Run &run);
+void add_bench(CLI::App &app, const Options &options, Run &run);
 
 } // namespace cli
 
