@@ -136,7 +136,10 @@ void Submissions::help(const Operation &operation) noexcept {
     bool wake = false;
     {
         std::unique_lock lock(mutex_);
-        if (committing_ || queue_.empty() || operation.finished())
+        // A long queue is somebody's who does not wait: the store's thread has been woken for it,
+        // and who waits for one of many must not do all of them.
+        constexpr std::size_t short_queue = 64;
+        if (committing_ || queue_.empty() || queue_.size() > short_queue || operation.finished())
             return;
         waiters_come_ = queue_.size() == 1;
         ++helped_;
