@@ -68,10 +68,8 @@ Status view_layer(const waybill_image *handle, std::uint32_t index, waybill_laye
     view->size_bytes = layer.size_bytes;
     view->media_type = layer.media_type.data();
     write_id_text(layer.id, view->id);
-    if (layer.digest.data() == layer.id.data())
-        std::memcpy(view->digest, view->id, sizeof view->digest);
-    else
-        write_digest(layer.digest, view->digest);
+    // Written anew where it is the id, too: copying text that has just been written stalls.
+    write_digest(layer.digest, view->digest);
     return {};
 }
 

@@ -454,8 +454,11 @@ Bytes LayerList::id(std::uint32_t index) const {
 LayerList::Layer LayerList::operator[](std::uint32_t index) const {
     if (plain_) {
         const record::PlainLayer &layer = *image_.plain_layers()->Get(index);
-        std::uint64_t size_bytes = 0;
-        std::memcpy(&size_bytes, layer.size_bytes()->Data(), layer.size_bytes()->size());
+        std::uint32_t low = 0;
+        std::uint16_t high = 0;
+        std::memcpy(&low, layer.size_bytes()->Data(), sizeof low);
+        std::memcpy(&high, layer.size_bytes()->Data() + sizeof low, sizeof high);
+        const std::uint64_t size_bytes = std::uint64_t{high} << 32 | low;
         return {id_of(layer), id_of(layer),
                 numbered_media_types[static_cast<std::size_t>(layer.media_type())], size_bytes};
     }

@@ -88,7 +88,8 @@ double ns_of_copies(const CopyingTable &table, const std::vector<std::string> &n
 
 /// Gets of each of two threads together, a second, as a multiple of one thread's.
 void compare_threads(OpenStore &store, const Names &names, Row &row) {
-    constexpr std::size_t passes = 20;
+    constexpr std::size_t gets = 2'000'000; // Or starting the threads would show.
+    const std::size_t passes = std::max<std::size_t>(1, gets / names.all().size());
     const auto per_second = [&](std::size_t threads) {
         const double took = seconds_of_threads(threads, passes, [&](std::size_t, std::size_t) {
             get_all(store, names, Look::Handle);
