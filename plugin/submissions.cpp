@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <optional>
 #include <pthread.h>
 
 namespace waybill {
@@ -134,6 +135,7 @@ void Submissions::stop() {
 
 void Submissions::help(const Operation &operation) noexcept {
     bool wake = false;
+    std::optional<HostThread> quiet; // Longer than the lock: a handler may run when it goes.
     {
         std::unique_lock lock(mutex_);
         // A long queue is somebody's who does not wait: the store's thread has been woken for it,
@@ -143,7 +145,7 @@ void Submissions::help(const Operation &operation) noexcept {
             return;
         waiters_come_ = queue_.size() == 1;
         ++helped_;
-        const HostThread quiet;
+        quiet.emplace();
         commit_round(lock);
         wake = stopping_ || !queue_.empty() || committer_.has_to_speak();
     }
