@@ -188,19 +188,9 @@ void Committer::became_read_only(const Status &cause) noexcept {
 /// A line for which there is no memory is not said.
 void Committer::log(Severity severity, const char *what, const Status &cause) noexcept {
     try {
-        lines_.push_back({severity, what + cause.message});
+        host_.log(severity, what + cause.message);
     } catch (...) {
     }
-}
-
-void Committer::speak() noexcept {
-    for (const Line &line : lines_) {
-        try {
-            host_.log(line.severity, line.text);
-        } catch (...) {
-        }
-    }
-    lines_.clear();
 }
 
 /// The memory for it has been reserved.
@@ -452,10 +442,7 @@ void Committer::snapshot_ended(const Status &status) noexcept {
     } else {
         snapshot_failures_.fetch_add(1, std::memory_order_relaxed);
         snapshot_failed_.store(true);
-        try { // On a thread of the store's own.
-            host_.log(Severity::Warning, "snapshot not written: " + status.message);
-        } catch (...) {
-        }
+        log(Severity::Warning, "snapshot not written: ", status);
     }
     snapshot_under_way_.store(false);
 }

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 //
 // The one writer: decides on what has been submitted, writes one batch, syncs once, publishes, and
-// only then answers. Which thread that is, and when, is decided in submissions.h.
+// only then answers. The thread that it works on is in submissions.h.
 // Invariants: the order is journal, sync, memory, answer; what arrives during a sync goes into the
 // next batch; a transaction is in one batch; revisions grow by one a transaction and are never
 // reused; a prune or an acceptance of loss has a batch to itself, so that it judges durable state.
@@ -69,9 +69,6 @@ class Committer final {
     void commit_round(std::vector<Submission> &arrivals);
     /// At the end, when nothing more will arrive.
     void close_journal();
-    /// What there is to say to the host's log is kept until a thread that may call it does.
-    bool has_to_speak() const { return !lines_.empty(); }
-    void speak() noexcept;
     /// Starts the next journal; the snapshot that it builds on is written in the background. Not
     /// while an earlier one still is.
     Status rotate();
@@ -117,11 +114,6 @@ class Committer final {
     std::unique_ptr<JournalWriter> journal_;
 
     // All but the atomics belongs to the thread that commits.
-    struct Line {
-        Severity severity;
-        std::string text;
-    };
-    std::vector<Line> lines_;
     std::uint64_t next_revision_;
     std::map<std::pair<std::string, std::string>, State> overlay_;
     Batch batch_;

@@ -71,6 +71,9 @@ inline constexpr std::size_t snapshot_sync_bytes = 256u << 10;
 /// store, and what is added to it would begin again at 0.
 inline constexpr std::uint64_t generation_max = 1ull << 62;
 inline constexpr std::uint64_t revision_max = 1ull << 62;
+/// Recovery makes room for as many images as a file could hold, but for no more than this before it
+/// has seen them: a sparse file must not take memory.
+inline constexpr std::uint64_t images_expected_max = 1'000'000;
 /// A store file larger than this is not ours (records_max × average record × factor, rounded up).
 inline constexpr std::uint64_t file_bytes_max = 64ull << 30;
 

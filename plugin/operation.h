@@ -24,8 +24,6 @@
 
 namespace waybill {
 
-class Submissions;
-
 /// What an operation came to. Members that a verb does not speak of are empty.
 struct Outcome {
     Status status;
@@ -89,18 +87,8 @@ class Operation final {
 
     bool finished() const { return end_.is_announced(); }
 
-    /// Before anybody else knows the operation.
-    void set_submissions(std::weak_ptr<Submissions> submissions) {
-        submissions_ = std::move(submissions);
-    }
-
-    /// Negative: without limit; then the calling thread may be the one that does the work. False
-    /// if the time ran out.
-    bool wait(std::int64_t timeout_ms) {
-        if (timeout_ms < 0)
-            help();
-        return end_.wait(timeout_ms);
-    }
+    /// Negative: without limit. False if the time ran out.
+    bool wait(std::int64_t timeout_ms) { return end_.wait(timeout_ms); }
 
     /// Only once finished.
     OutcomePtr outcome() const { return outcome_; }
@@ -122,14 +110,11 @@ class Operation final {
   private:
     enum class Stage { Queued, Entered };
 
-    void help() noexcept;
-
     std::atomic<Stage> stage_{Stage::Queued};
     Announcement end_;
     std::mutex mutex_;
     Subscribers subscribers_;
     const std::shared_ptr<Outcome> outcome_;
-    std::weak_ptr<Submissions> submissions_;
     QPromise<void> promise_; ///< only the end: results would be stored when it is too late to fail
     QFuture<void> future_;
 };

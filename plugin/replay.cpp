@@ -3,6 +3,7 @@
 #include "replay.h"
 
 #include "image_generated.h"
+#include "limits.h"
 
 #include <algorithm>
 
@@ -26,7 +27,8 @@ void Replay::file_bytes(std::uint64_t size_bytes) {
     // and of a journal at least a third is the last word on its image, or it were rotated.
     constexpr std::uint64_t record_bytes = 1024, words_an_image = 3;
     const std::uint64_t records = size_bytes / record_bytes;
-    index_.reserve(kind_ == FileKind::Snapshot ? records : records / words_an_image, 0);
+    const std::uint64_t images = kind_ == FileKind::Snapshot ? records : records / words_an_image;
+    index_.reserve(std::min(images, limits::images_expected_max), 0);
 }
 
 /// Batches share a block: one large piece of memory costs far fewer page faults than many.

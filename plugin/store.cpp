@@ -121,7 +121,6 @@ OperationPtr Store::run(bool may_be_withdrawn, std::function<Status(Outcome &)> 
 
 Result<OperationPtr> Store::submit(Submission submission) {
     auto operation = std::make_shared<Operation>();
-    operation->set_submissions(submissions_);
     submission.operation = operation;
     if (Status submitted = submissions_->submit(std::move(submission)); !submitted.ok())
         return submitted;
@@ -191,7 +190,7 @@ Status Store::recover_now(Outcome &outcome) {
             host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
             std::move(*recovered));
         try {
-            submissions_ = std::make_shared<Submissions>(*committer_);
+            submissions_ = std::make_unique<Submissions>(*committer_);
             workers_->run_service([submissions = submissions_.get()] {
                 Workers::name_thread("waybill-commit");
                 submissions->run();
@@ -297,6 +296,16 @@ Result<OperationPtr> Store::accept_loss() {
 
 // --- the verbs ---------------------------------------------------------------------------------
 
+Result<Key> Store::key_for(std::string_view name_space, std::string_view reference) const {
+    Result<std::string> space = checked_namespace(name_space);
+    if (!space.ok())
+        return space.status();
+    Result<std::string> key = canonical_key(reference, mode_);
+    if (!key.ok())
+        return key.status();
+    return Key{std::move(*space), std::move(*key)};
+}
+
 Result<std::vector<PutImage>> Store::encode(const std::vector<PutRequest> &requests) const {
     if (requests.empty())
         return invalid("count", "no image given");
@@ -342,15 +351,12 @@ Result<OperationPtr> Store::put(const std::vector<PutRequest> &requests) {
 Result<OperationPtr> Store::remove(std::string_view name_space, std::string_view reference) {
     if (Status writable = check_writable(); !writable.ok())
         return writable;
-    Result<std::string> space = checked_namespace(name_space);
-    if (!space.ok())
-        return space.status();
-    Result<std::string> key = canonical_key(reference, mode_);
+    Result<Key> key = key_for(name_space, reference);
     if (!key.ok())
         return key.status();
     Submission submission;
     submission.verb = Verb::Remove;
-    submission.key = {std::move(*space), std::move(*key)};
+    submission.key = std::move(*key);
     return submit(std::move(submission));
 }
 
@@ -469,20 +475,18 @@ Result<ImagePin> Store::get(std::string_view name_space, std::string_view refere
                             bool cached) const {
     if (Status open = check_open(); !open.ok())
         return open;
-    Result<std::string> space = checked_namespace(name_space);
-    if (!space.ok())
-        return space.status();
-    Result<std::string> key = canonical_key(reference, mode_);
+    Result<Key> key = key_for(name_space, reference);
     if (!key.ok())
         return key.status();
     if (!cached)
-        return failure(Code::NotFound, *key + ": a fresh answer was asked for");
+        return failure(Code::NotFound, key->reference + ": a fresh answer was asked for");
     bool out_of_memory = false;
-    ImagePin found = index_.pin(*space, *key, &out_of_memory);
+    ImagePin found = index_.pin(key->name_space, key->reference, &out_of_memory);
     if (out_of_memory)
         return failure(Code::NoMemory, "no memory to hold an image");
     if (!found)
-        return failure(Code::NotFound, *key + ": no such image in namespace " + *space);
+        return failure(Code::NotFound,
+                       key->reference + ": no such image in namespace " + key->name_space);
     return found;
 }
 

@@ -89,6 +89,7 @@ class Store final {
     Result<Recovered> read_beside_writer(Index &index) const;
     Status import_now(const OperationPtr &operation, const std::string &name_space,
                       const std::string &layout_dir, const std::string &reference);
+    Result<Key> key_for(std::string_view name_space, std::string_view reference) const;
     Result<std::vector<PutImage>> encode(const std::vector<PutRequest> &requests) const;
     Result<OperationPtr> submit(Submission submission);
     OperationPtr run(bool may_be_withdrawn, std::function<Status(Outcome &)> job);
@@ -104,7 +105,7 @@ class Store final {
     std::shared_ptr<Notifier> notifier_;
     Index index_;
     std::unique_ptr<Committer> committer_;
-    std::shared_ptr<Submissions> submissions_;
+    std::unique_ptr<Submissions> submissions_;
     std::atomic<Phase> phase_{Phase::Created};
     ReferenceMode mode_ = ReferenceMode::Canonical;
     std::atomic<bool> degraded_{false}; ///< of a read-only store

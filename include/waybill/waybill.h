@@ -471,10 +471,7 @@ typedef struct waybill_api {
     /* --- futures --------------------------------------------------------------------------- */
 
     /** [thread-safe] [blocking] Waits for the operation and returns its status, with its error.
-     *  `timeout_ms` 0 does not wait, negative waits without limit: the calling thread may then be
-     *  the one that writes and syncs what has been submitted, which is faster than having another
-     *  thread do it. While it does, its asynchronous signals are blocked, it cannot be cancelled,
-     *  and of the host's callbacks only `clock_ns` is called on it.
+     *  `timeout_ms` 0 does not wait, negative waits without limit.
      *  Expected: WAYBILL_ETIMEDOUT, WAYBILL_EDEADLK inside a callback of the same store. */
     int32_t (*future_wait)(waybill_future *future, int64_t timeout_ms, waybill_error *error);
 
