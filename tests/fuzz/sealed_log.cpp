@@ -6,8 +6,6 @@
 
 #include <algorithm>
 
-#include <xxhash.h>
-
 namespace waybill::fuzz {
 
 namespace {
@@ -31,7 +29,7 @@ bool has(Bytes bytes, std::size_t at, std::size_t size) {
 }
 
 std::uint64_t head_checksum(const void *head, std::size_t size, std::uint64_t seed) {
-    return XXH3_64bits_withSeed(head, size, seed);
+    return checksum({static_cast<const std::uint8_t *>(head), size}, seed);
 }
 
 /// Answers where the next frame stands.
