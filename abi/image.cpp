@@ -30,7 +30,7 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
         return checked;
     const Frame &frame = frame_of(handle);
     const record::Image &image = *image_of(frame);
-    const std::uint16_t flags = pin_of(handle)->flags();
+    const std::uint16_t flags = frame.flags_now();
     view->state = ((flags & frame_flag_incomplete) ? WAYBILL_IMAGE_INCOMPLETE : 0) |
                   ((flags & frame_flag_uncertain) ? WAYBILL_IMAGE_UNCERTAIN : 0) |
                   ((flags & frame_flag_resurrected) ? WAYBILL_IMAGE_RESURRECTED : 0);

@@ -159,6 +159,9 @@ void Committer::reserve_memory(Taken taken) {
         removals += submission.verb == Verb::Remove;
     }
     index_.reserve(puts, removals);
+    for (const Submission &submission : taken)
+        for (const PutImage &image : submission.images)
+            index_.add_name(*image.frame);
 }
 
 Status Committer::append(std::uint64_t added_removal_bytes, bool may_use_reserve) {

@@ -12,6 +12,7 @@
 #include "status.h"
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -97,6 +98,10 @@ struct Frame {
     const std::uint8_t *payload() const { return reinterpret_cast<const std::uint8_t *>(this + 1); }
     std::uint8_t *payload() { return reinterpret_cast<std::uint8_t *>(this + 1); }
     Bytes payload_span() const { return {payload(), payload_bytes}; }
+    /// While the layer check of another thread may be changing them.
+    std::uint16_t flags_now() const {
+        return std::atomic_ref(const_cast<Frame *>(this)->flags).load(std::memory_order_relaxed);
+    }
 };
 static_assert(sizeof(Frame) == 48);
 

@@ -2,16 +2,32 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "index.h"
 
+#include "limits.h"
+
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <new>
-#include <sys/mman.h>
 
 namespace waybill {
 
 static constexpr std::size_t table_size_min = 64;
 
-Index::Index() : table_(new Table(table_size_min)) {}
+/// Most nodes hold a few hundred images.
+static constexpr std::size_t first_names_bytes = 64u << 10;
+/// Larger ones would not be used again before the store is closed.
+static constexpr std::size_t name_bytes_max = 2048;
+
+Index::Index()
+    : table_(new Table(table_size_min)), name_pages_(first_names_bytes, &huge_pages_),
+      names_({0, name_bytes_max}, &name_pages_) {}
+
+std::size_t Index::Name::size_bytes() const {
+    static_assert(sizeof(Name) + limits::namespace_bytes_max + limits::reference_bytes_max + 2 <=
+                  name_bytes_max);
+    return offsetof(Name, key) + key.padded_bytes();
+}
 
 Index::~Index() { free_all(); }
 
@@ -24,7 +40,9 @@ void Index::clear() {
     watched_ = held_ = 0;
     blocks_.clear();
     free_numbers_.clear();
-    used_slots_ = 0;
+    names_.release();
+    name_pages_.release();
+    name_count_ = 0;
     image_count_ = live_bytes_ = removal_bytes_ = 0;
 }
 
@@ -66,35 +84,30 @@ void Index::free_all() noexcept {
     Pins::of_process().adopt(std::move(remains));
 }
 
-std::atomic<Frame *> *Index::find_slot(const Table &table, std::uint64_t hash,
-                                       std::string_view name_space, std::string_view reference) {
+Index::Name *Index::find_name(const Table &table, std::uint64_t hash, std::string_view name_space,
+                              std::string_view reference) {
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-        Frame *frame = table.frames[i].load();
-        if (!frame)
-            return nullptr;
-        if (table.tags[i].load(std::memory_order_relaxed) == tag_of(hash) && is_frame(frame) &&
-            is_named(*frame, name_space, reference))
-            return &table.frames[i];
+        const std::uint16_t tag = table.tags[i].load(std::memory_order_relaxed);
+        Name *name = table.names[i].load();
+        if (!name || (tag == tag_of(hash) && name->is(name_space, reference)))
+            return name;
     }
 }
 
-/// Tombstones are not reused: a reader that pauses between a slot's tag and its frame would
-/// otherwise have to tell a stranger from its own. Growing sweeps them.
-void Index::fill_free_slot(Table &table, Frame *frame) {
-    std::size_t i = frame->key_hash & table.mask;
-    while (table.frames[i].load(std::memory_order_relaxed))
+void Index::fill_free_slot(Table &table, Name *name) {
+    std::size_t i = name->key_hash & table.mask;
+    while (table.names[i].load(std::memory_order_relaxed))
         i = (i + 1) & table.mask;
-    table.tags[i].store(tag_of(frame->key_hash), std::memory_order_relaxed);
-    table.frames[i].store(frame);
+    table.tags[i].store(tag_of(name->key_hash), std::memory_order_relaxed);
+    table.names[i].store(name);
 }
 
-/// A record is seldom in the cache: what a lookup reads of it, its head and its key, is asked for
-/// all at once rather than line by line.
+/// Whoever looks an image up is about to read it: its head, its key, and where its fields are.
 static void prefetch(const Frame *frame) {
-    constexpr std::size_t lookup_bytes = 128;
+    constexpr std::size_t first_bytes = 256;
     constexpr std::size_t line_bytes = 64;
     const auto *bytes = reinterpret_cast<const std::uint8_t *>(frame);
-    for (std::size_t at = 0; at < lookup_bytes; at += line_bytes)
+    for (std::size_t at = 0; at < first_bytes; at += line_bytes)
         __builtin_prefetch(bytes + at);
 }
 
@@ -106,56 +119,34 @@ ImagePin Index::pin(std::string_view name_space, std::string_view reference,
     if (!pin)
         return nullptr;
     const Table *table = table_.load();
-    __builtin_prefetch(&table->frames[hash & table->mask]);
-    for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        const std::uint16_t tag = table->tags[i].load(std::memory_order_relaxed);
-        const Frame *frame = table->frames[i].load();
-        if (!frame)
-            break;
-        if (tag != tag_of(hash) || !is_frame(frame))
-            continue;
-        prefetch(frame);
-        if (!is_named(*frame, name_space, reference))
-            continue;
-        Pins::keep(*pin, *frame);
-        return ImagePin(pin);
+    __builtin_prefetch(&table->names[hash & table->mask]);
+    const Name *name = find_name(*table, hash, name_space, reference);
+    const Frame *frame = name ? name->frame.load() : nullptr;
+    if (!frame) {
+        Pins::drop(*pin);
+        return nullptr;
     }
-    Pins::drop(*pin);
-    return nullptr;
+    prefetch(frame);
+    Pins::keep(*pin, *frame);
+    return ImagePin(pin);
 }
 
 Frame *Index::find(std::string_view name_space, std::string_view reference) const {
-    const std::atomic<Frame *> *slot =
-        find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
-    return slot ? slot->load() : nullptr;
+    const Name *name =
+        find_name(*table_.load(), key_hash(name_space, reference), name_space, reference);
+    return name ? name->frame.load() : nullptr;
 }
 
 Frame *Index::find_hash(std::uint64_t hash) const {
     const Table *table = table_.load();
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        Frame *frame = table->frames[i].load();
-        if (!frame)
+        const Name *name = table->names[i].load();
+        if (!name)
             return nullptr;
-        if (is_frame(frame) && frame->key_hash == hash)
+        Frame *frame = name->frame.load();
+        if (name->key_hash == hash && frame)
             return frame;
     }
-}
-
-/// Large blocks start at a huge page: with 4 KiB pages the faults cost as much as the reading, and
-/// a lookup mostly waits for the translation of an address.
-static std::uint8_t *allocate_block(std::size_t size_bytes) {
-    constexpr std::size_t huge_page_bytes = 2u << 20;
-    void *memory = nullptr;
-    if (size_bytes < huge_page_bytes)
-        memory = std::malloc(size_bytes);
-    else
-        memory = std::aligned_alloc(huge_page_bytes,
-                                    (size_bytes + huge_page_bytes - 1) & ~(huge_page_bytes - 1));
-    if (!memory)
-        throw std::bad_alloc();
-    if (size_bytes >= huge_page_bytes)
-        (void)::madvise(memory, size_bytes & ~(huge_page_bytes - 1), MADV_HUGEPAGE);
-    return static_cast<std::uint8_t *>(memory);
 }
 
 std::uint8_t *Index::add_block(std::size_t size_bytes, std::uint32_t *number) {
@@ -201,54 +192,71 @@ void Index::reserve_retired(std::size_t more) {
 }
 
 void Index::reserve(std::size_t puts, std::size_t removals) {
-    reserve_retired(puts + removals + 1); // And the table that is outgrown.
     grow(puts);
+    reserve_retired(puts + removals);
 }
 
-/// Makes room for more images, if there is none.
+/// Makes room for more names, if there is none. Those without an image stay behind.
 void Index::grow(std::size_t more) {
     Table *table = table_.load();
-    if ((used_slots_ + more) * 2 <= table->mask + 1)
+    if ((name_count_ + more) * 2 <= table->mask + 1)
         return;
     std::size_t size = table_size_min;
     while (size < (image_count() + more) * 3)
         size *= 2;
-    reserve_retired(1);
-    auto *grown = new Table(size);
-    for_each_frame([&](Frame &frame) { fill_free_slot(*grown, &frame); });
-    used_slots_ = image_count();
-    table_.store(grown);
-    retired_.push_back({epoch_.current(), nullptr, table});
+    const std::size_t left_behind = name_count_ - image_count();
+    reserve_retired(left_behind + 1);
+    auto grown = std::make_unique<Table>(size);
+    for (std::size_t i = 0; i <= table->mask; ++i) {
+        Name *name = table->names[i].load(std::memory_order_relaxed);
+        if (!name)
+            continue;
+        if (name->frame.load(std::memory_order_relaxed))
+            fill_free_slot(*grown, name);
+        else
+            retired_.push_back({epoch_.current(), nullptr, nullptr, name});
+    }
+    name_count_ = image_count();
+    table_.store(grown.release());
+    retired_.push_back({epoch_.current(), nullptr, table, nullptr});
+}
+
+Index::Name &Index::name_for(const Frame &frame) {
+    const KeyHead &key = key_head_of(frame.payload_span());
+    if (Name *known =
+            find_name(*table_.load(), frame.key_hash, namespace_of(frame), reference_of(frame)))
+        return *known;
+    grow(1);
+    const std::size_t bytes = offsetof(Name, key) + key.padded_bytes();
+    auto *name = static_cast<Name *>(names_.allocate(bytes, alignof(Name)));
+    new (&name->frame) std::atomic<Frame *>(nullptr);
+    name->key_hash = frame.key_hash;
+    std::memcpy(static_cast<void *>(&name->key), &key, key.padded_bytes());
+    fill_free_slot(*table_.load(), name);
+    ++name_count_;
+    return *name;
 }
 
 void Index::put(Frame *frame) {
-    reserve_retired(1); // Before anything is changed.
-    const std::string_view name_space = namespace_of(*frame);
-    const std::string_view reference = reference_of(*frame);
-    if (std::atomic<Frame *> *slot =
-            find_slot(*table_.load(), frame->key_hash, name_space, reference)) {
-        Frame *replaced = slot->load(std::memory_order_relaxed);
-        account(*frame, true);
-        slot->store(frame);
-        account(*replaced, false);
-        retire(replaced);
-        return;
-    }
-    grow(1);
-    fill_free_slot(*table_.load(), frame);
-    ++used_slots_;
+    Name &name = name_for(*frame);
+    reserve_retired(1); // Before an image is changed.
+    Frame *replaced = name.frame.load(std::memory_order_relaxed);
     account(*frame, true);
+    name.frame.store(frame);
+    if (!replaced)
+        return;
+    account(*replaced, false);
+    retire(replaced);
 }
 
 bool Index::erase(std::string_view name_space, std::string_view reference) {
-    std::atomic<Frame *> *slot =
-        find_slot(*table_.load(), key_hash(name_space, reference), name_space, reference);
-    if (!slot)
+    Name *name = find_name(*table_.load(), key_hash(name_space, reference), name_space, reference);
+    Frame *frame = name ? name->frame.load(std::memory_order_relaxed) : nullptr;
+    if (!frame)
         return false;
     reserve_retired(1);
-    Frame *frame = slot->load(std::memory_order_relaxed);
     account(*frame, false);
-    slot->store(tombstone());
+    name->frame.store(nullptr);
     retire(frame);
     return true;
 }
@@ -260,7 +268,9 @@ void Index::set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear) {
     flags.fetch_or(set, std::memory_order_relaxed);
 }
 
-void Index::retire(Frame *frame) { retired_.push_back({epoch_.current(), frame, nullptr}); }
+void Index::retire(Frame *frame) {
+    retired_.push_back({epoch_.current(), frame, nullptr, nullptr});
+}
 
 void Index::release(Frame *frame) {
     if (frame->block == 0) {
@@ -311,6 +321,8 @@ void Index::free_unseen() {
     for (auto each = held; each != end; ++each) {
         if (each->frame)
             release(each->frame);
+        if (each->name)
+            names_.deallocate(each->name, each->name->size_bytes(), alignof(Name));
         delete each->table;
     }
     held_ = static_cast<std::size_t>(held - retired_.begin());

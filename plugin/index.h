@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
 //
-// The images in memory: an open-addressing table from key to frame. The frames are the bytes that
-// were written to the journal or read from the snapshot; there is no second form.
+// The images in memory: an open-addressing table of names, each of which leads to its frame. The
+// frames are the bytes that were written to the journal or read from the snapshot; there is no
+// second form. Names stand apart from frames, close together: a lookup then finds in the cache
+// what it compares, and leaves the frame to whoever reads it.
 // Invariants: one writer (recovery, then the committer); lookups wait for nobody and take no lock;
 // a frame that has been published is never changed except for its flags, and is freed only when
 // no lookup and no scan can still see it and no host holds it. `publishing` is held, by the writer
@@ -10,6 +12,7 @@
 #pragma once
 
 #include "epoch.h"
+#include "huge_pages.h"
 #include "pins.h"
 #include "record.h"
 
@@ -17,6 +20,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <shared_mutex>
 #include <vector>
@@ -64,8 +68,9 @@ class Index final {
     template <typename Visit> void for_each_frame(Visit visit) const {
         const Table *table = table_.load(std::memory_order_acquire);
         for (std::size_t i = 0; i <= table->mask; ++i)
-            if (Frame *frame = table->frames[i].load(std::memory_order_acquire); is_frame(frame))
-                visit(*frame);
+            if (const Name *name = table->names[i].load(std::memory_order_acquire))
+                if (Frame *frame = name->frame.load(std::memory_order_acquire))
+                    visit(*frame);
     }
     Frame *find(std::string_view name_space, std::string_view reference) const;
     Frame *find_hash(std::uint64_t hash) const;
@@ -78,8 +83,10 @@ class Index final {
 
     /// Back to empty. No reader may be at it.
     void clear();
-    /// Takes the memory for so many puts and removals, which then cannot fail.
+    /// Takes memory for so many puts and removals. They cannot fail then, if each image's name is
+    /// there, too.
     void reserve(std::size_t puts, std::size_t removals);
+    void add_name(const Frame &frame) { (void)name_for(frame); }
     /// Publishes `frame` under its key; the index owns it from now on.
     void put(Frame *frame);
     /// Whether there was such an image.
@@ -89,15 +96,28 @@ class Index final {
     void reclaim() noexcept;
 
   private:
-    /// Tags apart from frames: a lookup asks for the lines of both at once, and the tags of a
+    /// A name that was ever put since the table grew last; without a frame there is no such image.
+    struct Name {
+        std::atomic<Frame *> frame;
+        std::uint64_t key_hash;
+        KeyHead key; ///< the texts stand behind it
+
+        std::string_view name_space() const { return {key.name_space(), key.namespace_bytes}; }
+        std::string_view reference() const { return {key.reference(), key.reference_bytes}; }
+        bool is(std::string_view a_name_space, std::string_view a_reference) const {
+            return reference() == a_reference && name_space() == a_name_space;
+        }
+        std::size_t size_bytes() const;
+    };
+    /// Tags apart from names: a lookup asks for the lines of both at once, and the tags of a
     /// table are small enough to be in the cache.
     struct Table {
         explicit Table(std::size_t size)
             : mask(size - 1), tags(new std::atomic<std::uint16_t>[size]()),
-              frames(new std::atomic<Frame *>[size]()) {}
+              names(new std::atomic<Name *>[size]()) {}
         std::size_t mask;
         std::unique_ptr<std::atomic<std::uint16_t>[]> tags;
-        std::unique_ptr<std::atomic<Frame *>[]> frames;
+        std::unique_ptr<std::atomic<Name *>[]> names;
     };
     struct FreeBlock {
         void operator()(std::uint8_t *bytes) const noexcept { std::free(bytes); }
@@ -110,19 +130,19 @@ class Index final {
     };
     struct Retired {
         std::uint64_t epoch;
-        Frame *frame;
+        Frame *frame; ///< one of them
         Table *table;
+        Name *name;
     };
 
-    static Frame *tombstone() { return reinterpret_cast<Frame *>(std::uintptr_t{8}); }
-    static bool is_frame(const Frame *frame) { return frame && frame != tombstone(); }
     static std::uint16_t tag_of(std::uint64_t hash) {
         return static_cast<std::uint16_t>(hash >> 48);
     }
-    static std::atomic<Frame *> *find_slot(const Table &table, std::uint64_t hash,
-                                           std::string_view name_space, std::string_view reference);
-    static void fill_free_slot(Table &table, Frame *frame);
+    static Name *find_name(const Table &table, std::uint64_t hash, std::string_view name_space,
+                           std::string_view reference);
+    static void fill_free_slot(Table &table, Name *name);
 
+    Name &name_for(const Frame &frame);
     void free_all() noexcept;
     void reserve_retired(std::size_t more);
     void grow(std::size_t more);
@@ -142,10 +162,13 @@ class Index final {
     mutable std::mutex turn_;
     mutable std::shared_mutex publishing_;
     std::atomic<Table *> table_;
-    std::size_t used_slots_ = 0; ///< images and tombstones
+    std::size_t name_count_ = 0;
     std::atomic<std::uint64_t> image_count_{0};
     std::atomic<std::uint64_t> live_bytes_{0};
     std::atomic<std::uint64_t> removal_bytes_{0};
+    HugePages huge_pages_;
+    std::pmr::monotonic_buffer_resource name_pages_;
+    std::pmr::unsynchronized_pool_resource names_;
     std::vector<Block> blocks_; ///< number n stands at n - 1
     std::vector<std::uint32_t> free_numbers_;
     /// What has left the index, in that order, and has not been freed.

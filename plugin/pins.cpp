@@ -106,7 +106,6 @@ Pin *Pins::add_chunk(Stripe &stripe, std::uintptr_t lookup) noexcept {
 }
 
 void Pins::keep(Pin &pin, const Frame &frame) noexcept {
-    pin.flags_ = std::atomic_ref(const_cast<Frame &>(frame).flags).load(std::memory_order_relaxed);
     pin.state_.store(reinterpret_cast<std::uintptr_t>(&frame), std::memory_order_release);
 }
 

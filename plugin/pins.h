@@ -25,14 +25,11 @@ class Pin final {
     const Frame &frame() const {
         return *reinterpret_cast<const Frame *>(state_.load(std::memory_order_relaxed));
     }
-    /// The frame's flags when it was pinned.
-    std::uint16_t flags() const { return flags_; }
 
   private:
     friend class Pins;
 
     std::atomic<std::uintptr_t> state_{0}; ///< 0: free; odd: a lookup; else the frame
-    std::uint16_t flags_ = 0;
 };
 
 /// All pins of the process: they outlive the stores.

@@ -6,7 +6,6 @@
 #include "media_type.h"
 
 #include <algorithm>
-#include <atomic>
 
 namespace waybill {
 
@@ -54,7 +53,7 @@ FramePtr copy_frame(const Frame &frame) {
     if (!copy)
         return nullptr;
     copy->kind = frame.kind;
-    copy->flags = std::atomic_ref(const_cast<Frame &>(frame).flags).load(std::memory_order_relaxed);
+    copy->flags = frame.flags_now();
     copy->key_hash = frame.key_hash;
     copy->revision = frame.revision;
     std::memcpy(copy->payload(), frame.payload(), frame.payload_bytes);

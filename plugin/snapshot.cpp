@@ -4,8 +4,6 @@
 
 #include "limits.h"
 
-#include <atomic>
-
 namespace waybill {
 
 namespace {
@@ -17,9 +15,7 @@ class SnapshotBatches final {
 
     Status add(const Frame &frame) {
         Frame head = frame;
-        // The layer check of another thread may be changing the flags.
-        head.flags =
-            std::atomic_ref(const_cast<Frame &>(frame).flags).load(std::memory_order_relaxed);
+        head.flags = frame.flags_now();
         batch_.add(head, frame.payload_span());
         return batch_.size_bytes() < limits::snapshot_sync_bytes ? Status{} : flush();
     }

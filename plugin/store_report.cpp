@@ -68,7 +68,7 @@ std::string Store::write_report(const Recovered &recovered, const LayerCheck &la
     // Images whose record may not be the last word, by name.
     QJsonArray uncertain, resurrected;
     index_.scan([&](const Frame &frame) {
-        const auto flags = std::atomic_ref(const_cast<Frame &>(frame).flags).load();
+        const std::uint16_t flags = frame.flags_now();
         if ((flags & frame_flags_stored) == 0)
             return;
         const QJsonObject name{
@@ -99,8 +99,7 @@ Result<std::string> Store::report(std::string_view name) const {
                        "no report '" + std::string(name) + "'; there are: recovery, stats");
     std::uint64_t incomplete = 0, pinned = 0;
     index_.scan([&](const Frame &frame) {
-        incomplete +=
-            (std::atomic_ref(const_cast<Frame &>(frame).flags).load() & frame_flag_incomplete) != 0;
+        incomplete += (frame.flags_now() & frame_flag_incomplete) != 0;
         pinned += image_of(frame)->pinned();
     });
     QJsonObject stats{{QStringLiteral("images"), number(index_.image_count())},
@@ -151,8 +150,7 @@ static bool has_label(const record::Image &image, const Query &query) {
 }
 
 static bool matches(const Frame &frame, const Query &query, Bytes digest) {
-    const auto flags =
-        std::atomic_ref(const_cast<Frame &>(frame).flags).load(std::memory_order_relaxed);
+    const std::uint16_t flags = frame.flags_now();
     const record::Image &image = *image_of(frame);
     const auto name = std::pair(namespace_of(frame), reference_of(frame));
     return (query.name_space.empty() || name.first == query.name_space) &&

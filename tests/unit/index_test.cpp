@@ -45,6 +45,7 @@ class IndexTest : public QObject {
     void heldImageOutlivesTheIndex();
     void heldImageStaysWhileItIsReplaced();
     void replacedImagesAreFreedWhileOneIsHeld();
+    void namesThatPassThroughAreFreed();
     void imageFreedOnAnotherThreadIsFree();
     void blockIsSharedByItsFrames();
     void frameIsFreedOnlyAfterItsReaderHasLeft();
@@ -236,6 +237,22 @@ void IndexTest::replacedImagesAreFreedWhileOneIsHeld() {
         index.reclaim();
     }
     QVERIFY(mallinfo2().uordblks < before + (64u << 20));
+}
+
+void IndexTest::namesThatPassThroughAreFreed() {
+    Index index;
+    const auto memory = [] { return mallinfo2().uordblks + mallinfo2().hblkhd; };
+    const std::string padding(900, 'n');
+    // Were they all kept, it would be 90 MB.
+    const std::size_t before = memory();
+    for (int i = 0; i < 100'000; ++i) {
+        const std::string name = padding + std::to_string(i);
+        put(index, name, "x");
+        QVERIFY(index.erase("default", name));
+        index.reclaim();
+    }
+    QCOMPARE(index.image_count(), std::uint64_t{0});
+    QVERIFY(memory() < before + (8u << 20));
 }
 
 void IndexTest::imageFreedOnAnotherThreadIsFree() {

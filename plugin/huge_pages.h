@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// Memory for what lookups read at random. Large pieces start at a huge page: with 4 KiB pages the
+// faults cost as much as the reading, and a lookup mostly waits for the translation of an address.
+#pragma once
+
+#include <cstdint>
+#include <memory_resource>
+
+namespace waybill {
+
+/// Freed by std::free. Throws std::bad_alloc.
+std::uint8_t *allocate_block(std::size_t size_bytes);
+
+class HugePages final : public std::pmr::memory_resource {
+    void *do_allocate(std::size_t bytes, std::size_t alignment) override;
+    void do_deallocate(void *memory, std::size_t bytes, std::size_t alignment) override;
+    bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override;
+};
+
+} // namespace waybill
