@@ -10,7 +10,8 @@ namespace waybill {
 
 JournalWriter::JournalWriter(std::unique_ptr<File> file, const FileHeader &header,
                              std::uint64_t offset, std::uint64_t allocated_bytes)
-    : file_(std::move(file)), header_(header), offset_(offset), allocated_bytes_(allocated_bytes) {}
+    : file_(std::move(file)), header_(header), offset_(offset), allocated_bytes_(allocated_bytes),
+      zeroed_bytes_(offset) {}
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const FileHeader &header,
                                                             std::uint64_t reserve_bytes,
@@ -94,6 +95,21 @@ Status JournalWriter::extend(std::uint64_t end) {
     return {};
 }
 
+/// The batch ends at `end`. Zeros that find no room are left out: only time is lost.
+Status JournalWriter::write_zeros_behind(std::uint64_t end) {
+    static constexpr std::uint8_t zeros[limits::journal_zeros_bytes] = {};
+    if (end <= zeroed_bytes_)
+        return {};
+    zeroed_bytes_ = end;
+    if (!can_reserve_ || end - offset_ >= sizeof zeros)
+        return {}; // Writing a large batch twice would take longer than the transaction.
+    const std::uint64_t ahead = std::min<std::uint64_t>(sizeof zeros, allocated_bytes_ - end);
+    Status written = file_->write(end, Bytes(zeros).first(ahead));
+    if (written.ok())
+        zeroed_bytes_ += ahead;
+    return written.code == Code::NoSpace ? Status{} : written;
+}
+
 Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may_use_reserve) {
     if (failed_)
         return failure(Code::ReadOnly,
@@ -107,7 +123,10 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     }
     const Bytes bytes = batch.seal(header_.salt, offset_);
     failed_ = true; // Until it has gone well: even what follows a failure may fail.
-    if (Status written = file_->write(offset_, bytes); !written.ok()) {
+    Status written = file_->write(offset_, bytes);
+    if (written.ok())
+        written = write_zeros_behind(offset_ + bytes.size());
+    if (!written.ok()) {
         if (written.code == Code::NoSpace && take_back_bytes(bytes.size()).ok()) {
             failed_ = false;
             return written;

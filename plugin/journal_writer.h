@@ -4,7 +4,8 @@
 // Appends batches to the newest journal and makes each durable.
 // Invariants: a batch is written only after the one before it is durable; a failed write never
 // moves the offset; after a failed sync nothing is written or synced ever again. A part of the
-// space is kept back from puts, so that removing works on a full disk.
+// space is kept back from puts, so that removing works on a full disk. Small batches go where zeros
+// have been written: into space that is merely reserved a sync takes the file system a transaction.
 #pragma once
 
 #include "disk.h"
@@ -39,6 +40,7 @@ class JournalWriter final {
 
   private:
     Status extend(std::uint64_t end);
+    Status write_zeros_behind(std::uint64_t end);
     Status take_back_bytes(std::uint64_t bytes);
     Status ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes, bool may_use_reserve);
 
@@ -46,6 +48,7 @@ class JournalWriter final {
     FileHeader header_;
     std::uint64_t offset_;
     std::uint64_t allocated_bytes_;
+    std::uint64_t zeroed_bytes_; ///< up to here every block has been written
     bool failed_ = false;
     bool can_reserve_ = true;
 };

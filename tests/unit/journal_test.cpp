@@ -138,6 +138,8 @@ class JournalTest : public QObject {
     void failedSyncIsFinal();
     void fullDiskLeavesTheJournalUsable();
     void partlyWrittenBatchIsZeroedWhenTheDiskIsFull();
+    void smallBatchesGoWhereZerosHaveBeenWritten();
+    void zerosThatFindNoRoomCostNoPut();
     void putMayNotUseTheReserve();
     void removalMayUseTheReserve();
     void journalThatCannotStartLeavesNoFile_data();
@@ -447,6 +449,47 @@ void JournalTest::partlyWrittenBatchIsZeroedWhenTheDiskIsFull() {
     Batch batch = one_put({"a", "1"}, 1);
     QCOMPARE((*writer)->append(batch, 0, false).code, Code::NoSpace);
     QCOMPARE(Reading(disk.bytes("journal.1")).end.tail_bytes, std::uint64_t{0});
+}
+
+void JournalTest::smallBatchesGoWhereZerosHaveBeenWritten() {
+    MemoryDisk disk;
+    FileHeader header{};
+    header.salt = SampleJournal::salt;
+    header.generation = 1;
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, 0, &left_behind);
+    QVERIFY(writer.ok());
+    int writes = 0;
+    disk.before = [&](const std::string &call, const std::string &) {
+        writes += call == "write";
+        return Status{};
+    };
+    for (std::uint64_t revision = 1; revision <= 100; ++revision) {
+        Batch batch = one_put({"a", "1"}, revision);
+        QVERIFY((*writer)->append(batch, 0, false).ok());
+    }
+    QCOMPARE(writes, 101);
+    QCOMPARE(Reading(disk.bytes("journal.1")).end.tail_bytes, std::uint64_t{0});
+}
+
+void JournalTest::zerosThatFindNoRoomCostNoPut() {
+    MemoryDisk disk;
+    FileHeader header{};
+    header.salt = SampleJournal::salt;
+    header.generation = 1;
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, 0, &left_behind);
+    QVERIFY(writer.ok());
+    int writes = 0;
+    disk.before = [&](const std::string &call, const std::string &) {
+        return call == "write" && ++writes == 2 ? failure(Code::NoSpace, "full") : Status{};
+    };
+    Batch batch = one_put({"a", "1"}, 1);
+    QVERIFY((*writer)->append(batch, 0, false).ok());
+    QCOMPARE(writes, 2);
+    QCOMPARE(Reading(disk.bytes("journal.1")).images, (Images{{"a", "1"}}));
 }
 
 void JournalTest::putMayNotUseTheReserve() {
