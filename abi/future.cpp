@@ -23,7 +23,7 @@ Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
             return failure(Code::TimedOut, "not done within " + std::to_string(timeout_ms) + " ms");
     }
     // Its own code, whatever memory there is: "no memory" would say that nothing was stored.
-    return copied(operation.outcome()->status);
+    return copied(operation.outcome().status);
 }
 
 Status status_of(const waybill_future *future) {
@@ -31,7 +31,7 @@ Status status_of(const waybill_future *future) {
         return checked;
     if (!future->operation->finished())
         return failure(Code::Pending, "still under way");
-    return copied(future->operation->outcome()->status);
+    return copied(future->operation->outcome().status);
 }
 
 Status call_back(waybill_future *future, FutureCallback callback, void *payload) {
@@ -72,7 +72,7 @@ Status attach(waybill_queue *queue, waybill_future *future, std::uint64_t token)
         const auto ended = operation.lock();
         if (!target || !ended)
             return;
-        completions->front().status = code_number(ended->outcome()->status.code);
+        completions->front().status = code_number(ended->outcome().status.code);
         target->push(*completions);
     });
     if (future->has_queue.exchange(true))
@@ -88,16 +88,17 @@ Status cancel(waybill_future *future) {
                                        : failure(Code::State, "the operation has begun or ended");
 }
 
-static Result<OutcomePtr> good_outcome(const waybill_future *future) {
+/// Lives as long as the future does.
+static Result<const Outcome *> good_outcome(const waybill_future *future) {
     if (Status status = status_of(future); !status.ok())
         return status;
-    return future->operation->outcome();
+    return &future->operation->outcome();
 }
 
 Status result_of(const waybill_future *future, waybill_outcome *outcome) {
     if (Status checked = check_struct(outcome, sizeof *outcome, "outcome"); !checked.ok())
         return checked;
-    Result<OutcomePtr> good = good_outcome(future);
+    Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())
         return good.status();
     const Outcome &ended = **good;
@@ -116,7 +117,7 @@ Status pruned_layer(const waybill_future *future, std::uint32_t set, std::uint64
         return checked;
     if (set != WAYBILL_LAYERS_UNUSED && set != WAYBILL_LAYERS_USED)
         return invalid("set", std::to_string(set) + " is unknown");
-    Result<OutcomePtr> good = good_outcome(future);
+    Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())
         return good.status();
     const BlobSet &blobs =
@@ -132,7 +133,7 @@ Status pruned_layer(const waybill_future *future, std::uint32_t set, std::uint64
 Status pruned_image(const waybill_future *future, std::uint64_t index, waybill_key_view *view) {
     if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
         return checked;
-    Result<OutcomePtr> good = good_outcome(future);
+    Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())
         return good.status();
     const std::vector<Key> &removed = (*good)->retained.removed;

@@ -67,30 +67,29 @@ void Committer::close_journal() {
 
 // --- deciding ----------------------------------------------------------------------------------
 
-Committer::State Committer::state_of(const std::string &name_space,
-                                     const std::string &reference) const {
-    if (!overlay_.empty())
-        if (const auto found = overlay_.find({name_space, reference}); found != overlay_.end())
-            return found->second;
-    const Frame *frame = index_.find(name_space, reference);
+Committer::State Committer::state_of(const Name &name) const {
+    if (const auto found = overlay_.find(name); found != overlay_.end())
+        return found->second;
+    const Frame *frame = index_.find(name.name_space, name.reference, name.hash);
     return frame ? State{true, frame->revision, image_of(*frame)->created_ns()}
                  : State{false, 0, 0};
 }
 
-static Status judge(const PutImage &image, const Key &key, bool present, std::uint64_t revision) {
+static Status judge(const PutImage &image, bool present, std::uint64_t revision) {
+    const auto reference = [&] { return std::string(reference_of(*image.frame)); };
     switch (image.condition) {
     case PutCondition::Any:
         return {};
     case PutCondition::IfAbsent:
         if (present)
             return failure(Code::Exists,
-                           key.reference + ": exists in revision " + std::to_string(revision));
+                           reference() + ": exists in revision " + std::to_string(revision));
         return {};
     case PutCondition::IfRevision:
         if (!present)
-            return failure(Code::Conflict, key.reference + ": does not exist");
+            return failure(Code::Conflict, reference() + ": does not exist");
         if (revision != image.expected_revision)
-            return failure(Code::Conflict, key.reference + ": is at revision " +
+            return failure(Code::Conflict, reference() + ": is at revision " +
                                                std::to_string(revision) + ", not " +
                                                std::to_string(image.expected_revision));
         return {};
@@ -99,17 +98,17 @@ static Status judge(const PutImage &image, const Key &key, bool present, std::ui
 }
 
 Status Committer::plan_put(Submission &submission, std::int64_t now_ns) {
-    std::vector<Key> keys;
-    std::vector<State> states;
+    const auto name_of = [](const PutImage &image) {
+        const Frame &frame = *image.frame;
+        return Name{namespace_of(frame), reference_of(frame), frame.key_hash};
+    };
+    states_.clear();
     std::int64_t added = 0;
     for (const PutImage &image : submission.images) {
-        keys.push_back(key_of(*image.frame));
-        states.push_back(state_of(keys.back().name_space, keys.back().reference));
-        if (Status status =
-                judge(image, keys.back(), states.back().present, states.back().revision);
-            !status.ok())
+        const State &state = states_.emplace_back(state_of(name_of(image)));
+        if (Status status = judge(image, state.present, state.revision); !status.ok())
             return status;
-        added += !states.back().present;
+        added += !state.present;
     }
     if (static_cast<std::int64_t>(index_.image_count()) + batch_added_ + added >
         static_cast<std::int64_t>(limits_.images_max))
@@ -118,24 +117,24 @@ Status Committer::plan_put(Submission &submission, std::int64_t now_ns) {
                                   " are allowed");
     batch_added_ += added;
     const std::uint64_t revision = next_revision_++;
-    for (std::size_t i = 0; i < keys.size(); ++i) {
+    for (std::size_t i = 0; i < states_.size(); ++i) {
         Frame &frame = *submission.images[i].frame;
         frame.revision = revision;
-        set_times(frame, states[i].present ? states[i].created_ns : now_ns, now_ns);
+        set_times(frame, states_[i].present ? states_[i].created_ns : now_ns, now_ns);
         batch_.add(frame, frame.payload_span());
         batch_removal_bytes_ += removal_bytes(frame);
-        overlay_[{keys[i].name_space, keys[i].reference}] = {true, revision,
-                                                             image_of(frame)->created_ns()};
+        overlay_[name_of(submission.images[i])] = {true, revision, image_of(frame)->created_ns()};
     }
     submission.operation->draft().revision = revision;
-    submission.operation->draft().image_count = keys.size();
+    submission.operation->draft().image_count = states_.size();
     return {};
 }
 
 void Committer::plan_remove(Submission &submission) {
     const Key &key = submission.key;
+    const Name name{key.name_space, key.reference, key_hash(key.name_space, key.reference)};
     Outcome &outcome = submission.operation->draft();
-    const State state = state_of(key.name_space, key.reference);
+    const State state = state_of(name);
     outcome.existed = state.present;
     if (!state.present)
         return;
@@ -143,10 +142,10 @@ void Committer::plan_remove(Submission &submission) {
     outcome.revision = next_revision_;
     Frame head{};
     head.kind = static_cast<std::uint16_t>(FrameKind::Remove);
-    head.key_hash = key_hash(key.name_space, key.reference);
+    head.key_hash = name.hash;
     head.revision = next_revision_++;
     batch_.add(head, encode_removal({key}));
-    overlay_[{key.name_space, key.reference}] = {false, 0, 0};
+    overlay_[name] = {false, 0, 0};
 }
 
 // --- committing --------------------------------------------------------------------------------
@@ -208,6 +207,19 @@ void Committer::publish(Taken taken) noexcept {
             index_.put(image.frame.release());
         if (submission.verb == Verb::Remove && outcome.existed)
             index_.erase(submission.key.name_space, submission.key.reference);
+    }
+}
+
+/// All have ended before anybody wakes.
+void Committer::answer(Taken taken) noexcept {
+    for (Submission &submission : taken)
+        submission.operation->end();
+    const Bell *rung = nullptr;
+    for (const Submission &submission : taken) {
+        Bell &bell = *submission.operation->bell();
+        if (&bell != rung)
+            bell.ring();
+        rung = &bell;
     }
 }
 
@@ -288,8 +300,7 @@ void Committer::commit(Taken taken) {
         outcome.report_json = std::move(submission.report_json);
     }
     publish(taken);
-    for (Submission &submission : taken)
-        submission.operation->finish();
+    answer(taken);
 }
 
 /// A transaction of one frame in a batch of its own, which may use the reserve.

@@ -19,9 +19,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace waybill {
@@ -83,6 +84,17 @@ class Committer final {
         std::uint64_t revision;
         std::int64_t created_ns;
     };
+    /// Texts of what is being committed.
+    struct Name {
+        std::string_view name_space, reference;
+        std::uint64_t hash;
+        bool operator==(const Name &other) const {
+            return reference == other.reference && name_space == other.name_space;
+        }
+    };
+    struct HashOfName {
+        std::size_t operator()(const Name &name) const { return name.hash; }
+    };
 
     /// Part of what has arrived. It stays where it is: taking it must not need memory.
     using Taken = std::span<Submission>;
@@ -92,7 +104,7 @@ class Committer final {
     void commit(Taken taken);
     void commit_prune(Submission &submission);
     void commit_accepted_loss(Submission &submission);
-    State state_of(const std::string &name_space, const std::string &reference) const;
+    State state_of(const Name &name) const;
     Status plan_put(Submission &submission, std::int64_t now_ns);
     void plan_remove(Submission &submission);
     void reserve_memory(Taken taken);
@@ -101,6 +113,7 @@ class Committer final {
     void became_read_only(const Status &cause) noexcept;
     void log(Severity severity, const char *what, const Status &cause) noexcept;
     void publish(Taken taken) noexcept;
+    void answer(Taken taken) noexcept;
     void rotate_if_needed();
     void start_snapshot(FileHeader header);
     void snapshot_ended(const Status &status) noexcept;
@@ -115,7 +128,8 @@ class Committer final {
 
     // All but the atomics belongs to the thread that commits.
     std::uint64_t next_revision_;
-    std::map<std::pair<std::string, std::string>, State> overlay_;
+    std::unordered_map<Name, State, HashOfName> overlay_;
+    std::vector<State> states_; ///< of the names of one put, before it
     Batch batch_;
     std::uint64_t batch_removal_bytes_ = 0;
     std::int64_t batch_added_ = 0;       ///< names that the batch adds, less those that it removes

@@ -131,9 +131,9 @@ ImagePin Index::pin(std::string_view name_space, std::string_view reference,
     return ImagePin(pin);
 }
 
-Frame *Index::find(std::string_view name_space, std::string_view reference) const {
-    const Name *name =
-        find_name(*table_.load(), key_hash(name_space, reference), name_space, reference);
+Frame *Index::find(std::string_view name_space, std::string_view reference,
+                   std::uint64_t hash) const {
+    const Name *name = find_name(*table_.load(), hash, name_space, reference);
     return name ? name->frame.load() : nullptr;
 }
 

@@ -72,7 +72,10 @@ class Index final {
                 if (Frame *frame = name->frame.load(std::memory_order_acquire))
                     visit(*frame);
     }
-    Frame *find(std::string_view name_space, std::string_view reference) const;
+    Frame *find(std::string_view name_space, std::string_view reference) const {
+        return find(name_space, reference, key_hash(name_space, reference));
+    }
+    Frame *find(std::string_view name_space, std::string_view reference, std::uint64_t hash) const;
     Frame *find_hash(std::uint64_t hash) const;
 
     /// Takes room for a block of frames, all of which have its number. The block is freed with the

@@ -2,12 +2,13 @@
 // SPDX-FileCopyrightText: Waybill contributors
 //
 // One accepted call, from submission to its outcome.
-// Invariants: an operation ends exactly once, and ending it takes no memory; its QFuture is started
-// at submission (one that is not started is over at once); what is subscribed runs once, on the
-// thread that ends the operation or, if that is over, on the subscriber's.
+// Invariants: an operation ends exactly once, and ending it takes no memory; a QFuture of it is
+// started when it is made (one that is not started is over at once); what is subscribed runs once, on the
+// thread that ends the operation or, if that is over, on the subscriber's; who ends an operation
+// rings its bell afterwards.
 #pragma once
 
-#include "announcement.h"
+#include "bell.h"
 #include "record.h"
 #include "retention.h"
 #include "status.h"
@@ -20,6 +21,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 namespace waybill {
@@ -33,7 +35,6 @@ struct Outcome {
     std::string report_json;
     Retained retained;
 };
-using OutcomePtr = std::shared_ptr<const Outcome>;
 
 class Operation final {
   public:
@@ -41,13 +42,22 @@ class Operation final {
     /// over where nothing may fail.
     using Subscribers = std::list<std::function<void()>>;
 
-    /// Takes all the memory that ending will need.
-    Operation() : outcome_(std::make_shared<Outcome>()) {
-        promise_.start();
-        future_ = promise_.future();
-    }
+    /// Takes all the memory that ending will need. `bell` may be that of others, too.
+    explicit Operation(std::shared_ptr<Bell> bell = std::make_shared<Bell>())
+        : bell_(std::move(bell)) {}
 
-    QFuture<void> future() const { return future_; }
+    /// For code that works with Qt's futures. Made when first asked for: it takes as long as a
+    /// tenth of a put, and the C ABI never asks.
+    QFuture<void> future() {
+        const std::lock_guard lock(mutex_);
+        if (!promise_) {
+            promise_.emplace();
+            promise_->start();
+            if (finished())
+                promise_->finish();
+        }
+        return promise_->future();
+    }
 
     /// The operation has begun and can no longer be withdrawn. False if it has been.
     bool enter() {
@@ -65,33 +75,43 @@ class Operation final {
     }
 
     /// What the operation will come to; whoever entered it fills it in, until it is finished.
-    Outcome &draft() { return *outcome_; }
+    Outcome &draft() { return outcome_; }
 
     void finish() noexcept {
+        end();
+        bell_->ring();
+    }
+
+    void fail(Status status) noexcept {
+        outcome_ = Outcome{};
+        outcome_.status = std::move(status);
+        finish();
+    }
+
+    /// Ends it as it is. Only who sleeps does not hear of it: the bell is to be rung.
+    void end() noexcept {
         Subscribers subscribers;
-        promise_.finish();
         {
             const std::lock_guard lock(mutex_);
-            end_.announce();
+            ended_.store(true);
+            if (promise_)
+                promise_->finish();
             subscribers.swap(subscribers_);
         }
         for (const auto &subscriber : subscribers)
             subscriber();
     }
+    const std::shared_ptr<Bell> &bell() const { return bell_; }
 
-    void fail(Status status) noexcept {
-        *outcome_ = Outcome{};
-        outcome_->status = std::move(status);
-        finish();
-    }
-
-    bool finished() const { return end_.is_announced(); }
+    bool finished() const { return ended_.load(std::memory_order_acquire); }
 
     /// Negative: without limit. False if the time ran out.
-    bool wait(std::int64_t timeout_ms) { return end_.wait(timeout_ms); }
+    bool wait(std::int64_t timeout_ms) {
+        return bell_->wait(timeout_ms, [this] { return ended_.load(); });
+    }
 
     /// Only once finished.
-    OutcomePtr outcome() const { return outcome_; }
+    const Outcome &outcome() const { return outcome_; }
 
     /// Takes the subscribers out of the list. They must not throw.
     void subscribe(Subscribers &subscribers) noexcept {
@@ -111,12 +131,13 @@ class Operation final {
     enum class Stage { Queued, Entered };
 
     std::atomic<Stage> stage_{Stage::Queued};
-    Announcement end_;
+    std::atomic<bool> ended_{false};
+    const std::shared_ptr<Bell> bell_;
     std::mutex mutex_;
     Subscribers subscribers_;
-    const std::shared_ptr<Outcome> outcome_;
-    QPromise<void> promise_; ///< only the end: results would be stored when it is too late to fail
-    QFuture<void> future_;
+    Outcome outcome_;
+    /// Only the end: results would be stored when it is too late to fail.
+    std::optional<QPromise<void>> promise_;
 };
 using OperationPtr = std::shared_ptr<Operation>;
 

@@ -120,7 +120,7 @@ OperationPtr Store::run(bool may_be_withdrawn, std::function<Status(Outcome &)> 
 }
 
 Result<OperationPtr> Store::submit(Submission submission) {
-    auto operation = std::make_shared<Operation>();
+    auto operation = std::make_shared<Operation>(submissions_->bell());
     submission.operation = operation;
     if (Status submitted = submissions_->submit(std::move(submission)); !submitted.ok())
         return submitted;
@@ -318,19 +318,19 @@ Result<std::vector<PutImage>> Store::encode(const std::vector<PutRequest> &reque
     std::set<std::pair<std::string_view, std::string_view>> names;
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < requests.size(); ++i) {
-        const std::string at = "images[" + std::to_string(i) + "]";
+        const auto at = [i] { return "images[" + std::to_string(i) + "]"; };
         Result<FramePtr> frame = encode_image(requests[i].spec, mode_, settings_.record_bytes_max);
         if (!frame.ok()) {
             Status status = frame.status();
-            status.field = status.field.empty() ? at : at + "." + status.field;
+            status.field = status.field.empty() ? at() : at() + "." + status.field;
             return status;
         }
         if (requests.size() > 1 &&
             !names.emplace(namespace_of(**frame), reference_of(**frame)).second)
-            return invalid(at + ".reference", "stands twice in this call");
+            return invalid(at() + ".reference", "stands twice in this call");
         bytes += frame_bytes((*frame)->payload_bytes);
         if (bytes > limits::transaction_bytes_max)
-            return over_limit(at, "the images of one call take more than " +
+            return over_limit(at(), "the images of one call take more than " +
                                       std::to_string(limits::transaction_bytes_max) + " bytes");
         images.push_back({std::move(*frame), requests[i].condition, requests[i].expected_revision});
     }

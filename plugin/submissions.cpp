@@ -4,7 +4,15 @@
 
 #include "limits.h"
 
+#include <algorithm>
+#include <chrono>
+
 namespace waybill {
+
+Submissions::Submissions(Committer &committer) : committer_(committer) {
+    for (std::shared_ptr<Bell> &bell : bells_)
+        bell = std::make_shared<Bell>();
+}
 
 Status Submissions::submit(Submission submission) {
     if (committer_.is_read_only())
@@ -20,15 +28,32 @@ Status Submissions::submit(Submission submission) {
     return {};
 }
 
+/// Whoever sleeps while there is nothing to do waits for something that has ended, and is being
+/// woken by others who did, which may take them a moment.
+void Submissions::wait_for_work(std::unique_lock<std::mutex> &lock) {
+    constexpr auto a_moment = std::chrono::milliseconds(5);
+    const auto work = [this] { return stopping_ || !queue_.empty(); };
+    const auto sleeping = [](const std::shared_ptr<Bell> &bell) { return bell->anybody_sleeps(); };
+    while (!work() && std::ranges::any_of(bells_, sleeping))
+        if (!changed_.wait_for(lock, a_moment, work))
+            for (const std::shared_ptr<Bell> &bell : bells_)
+                bell->wake_all();
+    changed_.wait(lock, work);
+}
+
 void Submissions::run() {
     std::vector<Submission> arrivals;
     for (;;) {
         {
             std::unique_lock lock(mutex_);
-            changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            wait_for_work(lock);
             if (queue_.empty())
                 break;
             arrivals.swap(queue_);
+            // Who still sleeps at the bell that comes into use again was passed over.
+            if (Bell &next = *bells_[(rounds_.load() + 1) % bells_.size()]; next.anybody_sleeps())
+                next.wake_all();
+            rounds_.fetch_add(1);
         }
         committer_.commit_round(arrivals);
         arrivals.clear();

@@ -8,6 +8,8 @@
 
 #include "committer.h"
 
+#include <array>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <vector>
@@ -16,7 +18,10 @@ namespace waybill {
 
 class Submissions final {
   public:
-    explicit Submissions(Committer &committer) : committer_(committer) {}
+    explicit Submissions(Committer &committer);
+
+    /// Any thread: what will be rung for all that is submitted now.
+    const std::shared_ptr<Bell> &bell() const { return bells_[rounds_.load() % bells_.size()]; }
 
     /// Any thread. Fails with ReadOnly, State or Limit; otherwise the operation will end.
     Status submit(Submission submission);
@@ -27,10 +32,15 @@ class Submissions final {
     void stop();
 
   private:
+    void wait_for_work(std::unique_lock<std::mutex> &lock);
+
     Committer &committer_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Submission> queue_;
+    /// Of the round that gathers and of the last few.
+    std::array<std::shared_ptr<Bell>, 8> bells_;
+    std::atomic<std::uint64_t> rounds_{0};
     bool stopping_ = false;
     bool ended_ = false;
 };

@@ -60,7 +60,7 @@ class Scribe final {
         std::vector<Submission> round;
         round.push_back(std::move(submission));
         committer_->commit_round(round);
-        return operation->outcome()->status;
+        return operation->outcome().status;
     }
     void put(const std::string &name, const std::string &value) {
         Submission submission;

@@ -167,7 +167,7 @@ void ExploredStore::survive(std::unique_ptr<SimulatedDisk> left, bool goes_on,
 void ExploredStore::note_acknowledged() {
     for (const UnderWay &each : under_way_)
         if (each.state > acknowledged_ && each.operation->finished() &&
-            each.operation->outcome()->status.ok()) {
+            each.operation->outcome().status.ok()) {
             acknowledged_ = each.state;
             acknowledged_more_ = true;
         }
@@ -439,7 +439,7 @@ void ExploredStore::commit(std::vector<Submission> submissions, std::vector<Mode
             exploration_.fail("an operation did not end");
             return;
         }
-        const Status &status = each.operation->outcome()->status;
+        const Status &status = each.operation->outcome().status;
         outcome_unknown_ = outcome_unknown_ || status.code == Code::Io;
         if (status.ok() || status.code == Code::Io)
             continue;

@@ -48,6 +48,9 @@ class ConcurrencyTest : public QObject {
     void updatesOfAFullStoreAreNoAdditions();
     void removalMakesRoomInTheSameBatch();
     void everythingAcceptedEndsBeforeTheStoreGoes();
+    void futuresEndWithTheirOperation();
+    void everybodyWhoWaitsIsWoken();
+    void waitersForOneOperationAreAllWoken();
 };
 
 void ConcurrencyTest::stateAfterARestartIsWhatWasAcknowledged() {
@@ -284,10 +287,69 @@ void ConcurrencyTest::everythingAcceptedEndsBeforeTheStoreGoes() {
     store.close();
     for (const OperationPtr &operation : operations) {
         QVERIFY(operation->finished());
-        QVERIFY(operation->outcome()->status.ok());
+        QVERIFY(operation->outcome().status.ok());
     }
     QVERIFY(store.open().ok());
     QCOMPARE(store.images().size(), std::size_t{500});
+}
+
+void ConcurrencyTest::futuresEndWithTheirOperation() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    Result<OperationPtr> operation = store->put({SampleImage{"image", "x"}.request()});
+    QVERIFY(operation.ok());
+    const QFuture<void> early = (*operation)->future();
+    (*operation)->wait(-1);
+    QFuture<void> same = early;
+    same.waitForFinished();
+    QVERIFY(early.isFinished());
+    QVERIFY((*operation)->future().isFinished());
+
+    Result<OperationPtr> other = store->put({SampleImage{"other", "x"}.request()});
+    QVERIFY(other.ok());
+    (*other)->wait(-1);
+    QVERIFY((*other)->future().isStarted());
+    QVERIFY((*other)->future().isFinished());
+}
+
+/// Each wakes one more when its own is over: nobody must be left out, whatever they wait for.
+void ConcurrencyTest::everybodyWhoWaitsIsWoken() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    constexpr int threads = 48, rounds = 40;
+    std::atomic<int> woken{0};
+    std::vector<std::thread> waiting;
+    for (int thread = 0; thread < threads; ++thread)
+        waiting.emplace_back([&, thread] {
+            for (int round = 0; round < rounds; ++round) {
+                const SampleImage image{"image" + std::to_string(thread % 7), "x"};
+                Result<OperationPtr> operation = store->put({image.request()});
+                // Some wait twice, some not for long, some not at all.
+                if (!operation.ok() || thread % 5 == 0)
+                    continue;
+                (void)(*operation)->wait(thread % 3 == 0 ? 0 : -1);
+                woken += (*operation)->wait(-1);
+            }
+        });
+    for (std::thread &thread : waiting)
+        thread.join();
+    QCOMPARE(woken.load(), (threads - (threads + 4) / 5) * rounds);
+}
+
+/// Several threads wait for one operation, and the first to wake may not wake the others at once.
+void ConcurrencyTest::waitersForOneOperationAreAllWoken() {
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    for (int round = 0; round < 50; ++round) {
+        Result<OperationPtr> operation = store->put({SampleImage{"image", "x"}.request()});
+        QVERIFY(operation.ok());
+        std::vector<std::thread> waiting;
+        for (int thread = 0; thread < 12; ++thread)
+            waiting.emplace_back([&] { (void)(*operation)->wait(-1); });
+        for (std::thread &thread : waiting)
+            thread.join();
+        QVERIFY((*operation)->finished());
+    }
 }
 
 QTEST_APPLESS_MAIN(ConcurrencyTest)

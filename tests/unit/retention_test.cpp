@@ -211,7 +211,7 @@ void RetentionTest::keepListIsExactInMesosMode() {
     QVERIFY(store.put({"abc", "1"})->status.ok());
     QVERIFY(store.put({"abc/def:latest", "1"})->status.ok());
     QVERIFY(store.put({"abc:latest", "1"})->status.ok());
-    const OutcomePtr pruned = store.prune({"abc:latest"});
+    const auto pruned = store.prune({"abc:latest"});
     QVERIFY(pruned->status.ok());
     QCOMPARE(names_of(store.images()), Names{"abc:latest"});
     QCOMPARE(pruned->retained.removed.size(), std::size_t{2});
@@ -226,7 +226,7 @@ void RetentionTest::configDigestIsRetained() {
     const std::string config = numbered_digest(42);
     spec.config_digest = config;
     QVERIFY(ScratchStore::ended(store->put({{spec, PutCondition::Any, 0}}))->status.ok());
-    const OutcomePtr kept = store.prune({"abc"});
+    const auto kept = store.prune({"abc"});
     QVERIFY(texts_of(kept->retained.used).contains(config));
     QCOMPARE(configs_of(kept->retained.used), Names{config});
     QCOMPARE(configs_of(store.prune()->retained.unused), Names{config});
@@ -237,7 +237,7 @@ void RetentionTest::unknownKeepIsIgnored() {
     store.settings.references = ReferenceMode::Mesos;
     QVERIFY(store.open().ok());
     QVERIFY(store.put({"abc", "1"})->status.ok());
-    const OutcomePtr pruned = store.prune({"abc", "never/heard:of"});
+    const auto pruned = store.prune({"abc", "never/heard:of"});
     QVERIFY(pruned->status.ok());
     QVERIFY(pruned->retained.removed.empty());
     QCOMPARE(names_of(store.images()), Names{"abc"});
@@ -258,7 +258,7 @@ void RetentionTest::emptyKeepListEmptiesTheStore() {
     QVERIFY(store.open().ok());
     for (int i = 0; i < 20; ++i)
         QVERIFY(store.put({"image" + std::to_string(i), "x"})->status.ok());
-    const OutcomePtr pruned = store.prune();
+    const auto pruned = store.prune();
     QCOMPARE(pruned->retained.removed.size(), std::size_t{20});
     QCOMPARE(pruned->retained.used.size(), std::size_t{0});
     QVERIFY(store.images().empty());

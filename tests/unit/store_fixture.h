@@ -129,6 +129,8 @@ class ScratchStore final {
     Store *operator->() { return store_.get(); }
     Store &operator*() { return *store_; }
 
+    using OutcomePtr = std::shared_ptr<const Outcome>;
+
     /// Waits; a refusal at submission looks like one that came later.
     static OutcomePtr ended(const Result<OperationPtr> &operation) {
         if (!operation.ok()) {
@@ -137,7 +139,7 @@ class ScratchStore final {
             return outcome;
         }
         operation.value()->wait(-1);
-        return operation.value()->outcome();
+        return {operation.value(), &operation.value()->outcome()};
     }
 
     OutcomePtr put(const SampleImage &image) { return put_all({image}); }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// What threads sleep at until something has happened, and what is rung when it has. Operations that
+// end together have one bell. To ring wakes as many threads as there are processors, and each that
+// finds what it waited for wakes one more: if all 64 writers of a batch woke at once, the committer
+// would wait for a processor until they had done what they do between two puts. A futex: to ring
+// takes no call unless somebody sleeps, and who wakes up takes no lock.
+// Invariants: who sleeps is woken by a ring, by another who was, or, should that one be stopped or
+// out of processor time, by wake_all().
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+#include <ctime>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+namespace waybill {
+
+class Bell final {
+  public:
+    /// What is waited for happened before.
+    void ring() noexcept {
+        rings_.fetch_add(1);
+        static const int processors = std::max(1, ::get_nprocs());
+        wake(processors);
+    }
+
+    /// Wakes whoever still sleeps.
+    void wake_all() noexcept {
+        rings_.fetch_add(1);
+        wake(INT_MAX);
+    }
+
+    bool anybody_sleeps() const { return sleepers_.load() != 0; }
+
+    /// Sleeps until a bell finds that `happened()`. Negative: without limit. False if the time ran
+    /// out.
+    template <typename Happened>
+    bool wait(std::int64_t timeout_ms, const Happened &happened) noexcept {
+        timespec until{};
+        const timespec *deadline = nullptr;
+        // Beyond a century the arithmetic would overflow.
+        constexpr std::int64_t longest_ms = 100LL * 366 * 24 * 3600 * 1000;
+        if (timeout_ms >= 0 && timeout_ms <= longest_ms) {
+            ::clock_gettime(CLOCK_MONOTONIC, &until);
+            const std::int64_t ns = until.tv_nsec + timeout_ms % 1000 * 1'000'000;
+            until.tv_sec += timeout_ms / 1000 + ns / 1'000'000'000;
+            until.tv_nsec = ns % 1'000'000'000;
+            deadline = &until;
+        }
+        for (;;) {
+            // Before the question: who rings after it changes what the kernel compares.
+            const std::uint32_t heard = rings_.load();
+            if (happened())
+                return true;
+            sleepers_.fetch_add(1);
+            const long slept = ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, heard,
+                                         deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+            const bool timed_out = slept != 0 && errno == ETIMEDOUT;
+            sleepers_.fetch_sub(1);
+            const bool is_over = happened();
+            if (is_over)
+                wake(1);
+            if (is_over || timed_out)
+                return is_over;
+        }
+    }
+
+  private:
+    void wake(int threads) noexcept {
+        if (anybody_sleeps())
+            ::syscall(SYS_futex, address(), FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+    }
+
+    std::uint32_t *address() { return reinterpret_cast<std::uint32_t *>(&rings_); }
+
+    std::atomic<std::uint32_t> rings_{0};
+    static_assert(sizeof rings_ == sizeof(std::uint32_t));
+    std::atomic<std::uint32_t> sleepers_{0};
+};
+
+} // namespace waybill
