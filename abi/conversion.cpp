@@ -165,7 +165,7 @@ template <typename Struct> static const Struct &element(const Struct *first, std
     return *reinterpret_cast<const Struct *>(bytes + std::size_t{first->struct_size} * index);
 }
 
-static Status pairs_from(const waybill_pair *pairs, std::uint32_t count, const std::string &field,
+static Status pairs_from(const waybill_pair *pairs, std::uint32_t count, const char *field,
                          std::vector<PairSpec> &out) {
     if (count == 0)
         return {};
@@ -177,45 +177,44 @@ static Status pairs_from(const waybill_pair *pairs, std::uint32_t count, const s
     out.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (!pairs[i].key || !pairs[i].value)
-            return invalid(field + "[" + std::to_string(i) + "]", "NULL");
+            return invalid(std::string(field) + "[" + std::to_string(i) + "]", "NULL");
         out.push_back({pairs[i].key, pairs[i].value});
     }
     return {};
 }
 
-static Status layers_from(const waybill_image_spec &image, const std::string &at,
-                          std::vector<LayerSpec> &out) {
+static Status layers_from(const waybill_image_spec &image, std::vector<LayerSpec> &out) {
     if (image.layer_count == 0)
-        return invalid(at + "layers", "an image has at least one layer");
+        return invalid("layers", "an image has at least one layer");
     if (image.layer_count > limits::layers_max)
-        return over_limit(at + "layers", std::to_string(image.layer_count) + " layers, at most " +
+        return over_limit("layers", std::to_string(image.layer_count) + " layers, at most " +
                                              std::to_string(limits::layers_max) + " are allowed");
-    if (Status checked = check_struct(image.layers, sizeof(waybill_layer), (at + "layers").c_str());
+    if (Status checked = check_struct(image.layers, sizeof(waybill_layer), "layers");
         !checked.ok())
         return checked;
     out.reserve(image.layer_count);
     for (std::uint32_t i = 0; i < image.layer_count; ++i) {
         const waybill_layer &layer = element(image.layers, i);
         if (layer.struct_size != image.layers->struct_size)
-            return invalid(at + "layers[" + std::to_string(i) + "].struct_size",
+            return invalid("layers[" + std::to_string(i) + "].struct_size",
                            "differs from the first one's");
         // An id that is given counts, even an empty one.
         if (layer.id && !*layer.id)
-            return invalid(at + "layers[" + std::to_string(i) + "].id", "empty");
+            return invalid("layers[" + std::to_string(i) + "].id", "empty");
         out.push_back(
             {view(layer.id), view(layer.digest), view(layer.media_type), layer.size_bytes});
     }
     return {};
 }
 
-static Status request_from(const waybill_image_spec &image, const std::string &at,
-                           PutRequest &out) {
+/// A fault names the member of the image; which image it is, is told above.
+static Status request_from(const waybill_image_spec &image, PutRequest &out) {
     if (!image.reference)
-        return invalid(at + "reference", "NULL");
+        return invalid("reference", "NULL");
     if (image.name_space && !*image.name_space)
-        return invalid(at + "name_space", "empty");
+        return invalid("name_space", "empty");
     if (!image.target_digest)
-        return invalid(at + "target_digest", "NULL");
+        return invalid("target_digest", "NULL");
     switch (image.condition) {
     case WAYBILL_PUT_ANY:
         out.condition = PutCondition::Any;
@@ -227,10 +226,10 @@ static Status request_from(const waybill_image_spec &image, const std::string &a
         out.condition = PutCondition::IfRevision;
         break;
     default:
-        return invalid(at + "condition", std::to_string(image.condition) + " is unknown");
+        return invalid("condition", std::to_string(image.condition) + " is unknown");
     }
     if (image.pinned > 1)
-        return invalid(at + "pinned", "neither 0 nor 1");
+        return invalid("pinned", "neither 0 nor 1");
     out.expected_revision = image.expected_revision;
     ImageSpec &spec = out.spec;
     spec.name_space = view(image.name_space);
@@ -247,12 +246,12 @@ static Status request_from(const waybill_image_spec &image, const std::string &a
     spec.updated_ns = image.updated_ns;
     spec.last_used_ns = image.last_used_ns;
     spec.pinned = image.pinned != 0;
-    if (Status layers = layers_from(image, at, spec.layers); !layers.ok())
+    if (Status layers = layers_from(image, spec.layers); !layers.ok())
         return layers;
-    if (Status labels = pairs_from(image.labels, image.label_count, at + "labels", spec.labels);
+    if (Status labels = pairs_from(image.labels, image.label_count, "labels", spec.labels);
         !labels.ok())
         return labels;
-    return pairs_from(image.annotations, image.annotation_count, at + "annotations",
+    return pairs_from(image.annotations, image.annotation_count, "annotations",
                       spec.annotations);
 }
 
@@ -269,11 +268,13 @@ Result<std::vector<PutRequest>> requests_from(const waybill_image_spec *images,
     std::vector<PutRequest> requests(count);
     for (std::uint32_t i = 0; i < count; ++i) {
         const waybill_image_spec &image = element(images, i);
-        const std::string at = "images[" + std::to_string(i) + "].";
-        if (image.struct_size != images->struct_size)
-            return invalid(at + "struct_size", "differs from the first one's");
-        if (Status converted = request_from(image, at, requests[i]); !converted.ok())
+        Status converted = image.struct_size == images->struct_size
+                               ? request_from(image, requests[i])
+                               : invalid("struct_size", "differs from the first one's");
+        if (!converted.ok()) {
+            converted.field = "images[" + std::to_string(i) + "]." + converted.field;
             return converted;
+        }
     }
     return requests;
 }

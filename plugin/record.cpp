@@ -108,6 +108,13 @@ static flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> packed(Builder &bu
 static flatbuffers::Offset<flatbuffers::String> optional_text(Builder &builder,
                                                               std::string_view text) {
     return text.empty() ? flatbuffers::Offset<flatbuffers::String>()
+                        : builder.CreateString(text.data(), text.size());
+}
+
+/// Once in the record, however many layers have it.
+static flatbuffers::Offset<flatbuffers::String> shared_text(Builder &builder,
+                                                            std::string_view text) {
+    return text.empty() ? flatbuffers::Offset<flatbuffers::String>()
                         : builder.CreateSharedString(text.data(), text.size());
 }
 
@@ -188,7 +195,7 @@ static Status encode_any_layers(Builder &builder, const std::vector<LayerSpec> &
         if (parsed.digest.size != 0)
             digest = packed(builder, parsed.digest);
         const auto id = packed(builder, parsed.id);
-        const auto media_type = optional_text(builder, layers[i].media_type);
+        const auto media_type = shared_text(builder, layers[i].media_type);
         offsets.push_back(
             record::CreateLayer(builder, id, digest, media_type, layers[i].size_bytes));
     }
