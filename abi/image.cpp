@@ -29,6 +29,7 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
     if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
         return checked;
     const Frame &frame = frame_of(handle);
+    ask_for(frame);
     const record::Image &image = *image_of(frame);
     const std::uint16_t flags = frame.flags_now();
     view->state = ((flags & frame_flag_incomplete) ? WAYBILL_IMAGE_INCOMPLETE : 0) |
@@ -67,9 +68,12 @@ Status view_layer(const waybill_image *handle, std::uint32_t index, waybill_laye
     const LayerList::Layer layer = layers[index];
     view->size_bytes = layer.size_bytes;
     view->media_type = layer.media_type.data();
-    write_id_text(layer.id, view->id);
-    // Written anew where it is the id, too: copying text that has just been written stalls.
-    write_digest(layer.digest, view->digest);
+    if (layer.digest.data() == layer.id.data()) {
+        write_id_texts(layer.id, view->id, view->digest);
+    } else {
+        write_id_text(layer.id, view->id);
+        write_digest(layer.digest, view->digest);
+    }
     return {};
 }
 

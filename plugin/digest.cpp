@@ -44,15 +44,20 @@ Octets digits_of(Octets nibbles) {
     return nibbles + '0' + (Octets(nibbles > 9) & behind_nine);
 }
 
-/// 16 bytes to 32 digits.
-void encode_hex(const std::uint8_t *raw, char *hex) {
+/// 16 bytes as 32 digits.
+struct Hex {
+    Octets pairs[2];
+
+    void store(char *out) const { std::memcpy(out, pairs, sizeof pairs); }
+};
+
+Hex encode_hex(const std::uint8_t *raw) {
     const Octets octets = load(raw);
     const Octets high = digits_of(octets >> 4), low = digits_of(octets & 15);
-    const Octets pairs[2] = {
+    return {
         __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
         __builtin_shufflevector(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
                                 31)};
-    std::memcpy(hex, pairs, sizeof pairs);
 }
 
 /// `*bad` is not zero where a character was no digit.
@@ -210,7 +215,7 @@ std::size_t write_id_text(std::span<const std::uint8_t> packed, char *out) {
         std::memcpy(end, prefix.data(), prefix.size());
         end += prefix.size();
         for (std::size_t at = 1; at < packed.size(); at += sizeof(Octets)) {
-            encode_hex(packed.data() + at, end);
+            encode_hex(packed.data() + at).store(end);
             end += 2 * sizeof(Octets);
         }
     } else if (packed.size() > 1 && packed[0] == id_is_text) {
@@ -220,6 +225,24 @@ std::size_t write_id_text(std::span<const std::uint8_t> packed, char *out) {
     }
     *end = '\0';
     return static_cast<std::size_t>(end - out);
+}
+
+void write_id_texts(std::span<const std::uint8_t> packed, char *out, char *twin) {
+    const Algorithm &usual = algorithms[0];
+    if (packed.size() != 1 + usual.raw_bytes || packed[0] != usual.id) {
+        // Written anew: copying text that has just been written stalls.
+        write_id_text(packed, out);
+        write_id_text(packed, twin);
+        return;
+    }
+    const Hex first = encode_hex(packed.data() + 1);
+    const Hex second = encode_hex(packed.data() + 1 + sizeof(Octets));
+    for (char *text : {out, twin}) {
+        std::memcpy(text, usual.prefix.data(), usual.prefix.size());
+        first.store(text + usual.prefix.size());
+        second.store(text + usual.prefix.size() + sizeof(Hex));
+        text[usual.prefix.size() + 2 * sizeof(Hex)] = '\0';
+    }
 }
 
 std::string id_text(std::span<const std::uint8_t> packed) {

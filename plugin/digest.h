@@ -46,6 +46,8 @@ bool is_packed_id(std::span<const std::uint8_t> packed);
 /// Writes the text form and a NUL into `out`, which holds at least 256 bytes (136 for a digest);
 /// returns its length. Empty input gives an empty text.
 std::size_t write_id_text(std::span<const std::uint8_t> packed, char *out);
+/// The same text twice, in one go.
+void write_id_texts(std::span<const std::uint8_t> packed, char *out, char *twin);
 std::string id_text(std::span<const std::uint8_t> packed);
 
 } // namespace waybill

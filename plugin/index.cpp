@@ -23,6 +23,12 @@ Index::Index()
     : table_(new Table(table_size_min)), name_pages_(first_names_bytes, &huge_pages_),
       names_({0, name_bytes_max}, &name_pages_) {}
 
+Index::Table::Table(std::size_t size)
+    : mask(size - 1),
+      entries(reinterpret_cast<std::atomic<Slot> *>(allocate_block(size * sizeof(Slot)))) {
+    std::uninitialized_value_construct_n(entries.get(), size);
+}
+
 std::size_t Index::Name::size_bytes() const {
     static_assert(sizeof(Name) + limits::namespace_bytes_max + limits::reference_bytes_max + 2 <=
                   name_bytes_max);
@@ -87,28 +93,20 @@ void Index::free_all() noexcept {
 Index::Name *Index::find_name(const Table &table, std::uint64_t hash, std::string_view name_space,
                               std::string_view reference) {
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-        const std::uint16_t tag = table.tags[i].load(std::memory_order_relaxed);
-        Name *name = table.names[i].load();
-        if (!name || (tag == tag_of(hash) && name->is(name_space, reference)))
-            return name;
+        const Slot slot = table.entries[i].load();
+        if (slot == 0)
+            return nullptr;
+        if (may_lead_to(slot, hash) && name_in(slot)->is(name_space, reference))
+            return name_in(slot);
     }
 }
 
 void Index::fill_free_slot(Table &table, Name *name) {
     std::size_t i = name->key_hash & table.mask;
-    while (table.names[i].load(std::memory_order_relaxed))
+    while (table.entries[i].load(std::memory_order_relaxed) != 0)
         i = (i + 1) & table.mask;
-    table.tags[i].store(tag_of(name->key_hash), std::memory_order_relaxed);
-    table.names[i].store(name);
-}
-
-/// Whoever looks an image up is about to read it: its head, its key, and where its fields are.
-static void prefetch(const Frame *frame) {
-    constexpr std::size_t first_bytes = 256;
-    constexpr std::size_t line_bytes = 64;
-    const auto *bytes = reinterpret_cast<const std::uint8_t *>(frame);
-    for (std::size_t at = 0; at < first_bytes; at += line_bytes)
-        __builtin_prefetch(bytes + at);
+    const Slot tag = name->key_hash >> slot_address_bits << slot_address_bits;
+    table.entries[i].store(tag | reinterpret_cast<std::uintptr_t>(name));
 }
 
 ImagePin Index::pin(std::string_view name_space, std::string_view reference,
@@ -119,14 +117,12 @@ ImagePin Index::pin(std::string_view name_space, std::string_view reference,
     if (!pin)
         return nullptr;
     const Table *table = table_.load();
-    __builtin_prefetch(&table->names[hash & table->mask]);
     const Name *name = find_name(*table, hash, name_space, reference);
     const Frame *frame = name ? name->frame.load() : nullptr;
     if (!frame) {
         Pins::drop(*pin);
         return nullptr;
     }
-    prefetch(frame);
     Pins::keep(*pin, *frame);
     return ImagePin(pin);
 }
@@ -140,11 +136,13 @@ Frame *Index::find(std::string_view name_space, std::string_view reference,
 Frame *Index::find_hash(std::uint64_t hash) const {
     const Table *table = table_.load();
     for (std::size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        const Name *name = table->names[i].load();
-        if (!name)
+        const Slot slot = table->entries[i].load();
+        if (slot == 0)
             return nullptr;
-        Frame *frame = name->frame.load();
-        if (name->key_hash == hash && frame)
+        if (!may_lead_to(slot, hash))
+            continue;
+        Frame *frame = name_in(slot)->frame.load();
+        if (name_in(slot)->key_hash == hash && frame)
             return frame;
     }
 }
@@ -208,7 +206,7 @@ void Index::grow(std::size_t more) {
     reserve_retired(left_behind + 1);
     auto grown = std::make_unique<Table>(size);
     for (std::size_t i = 0; i <= table->mask; ++i) {
-        Name *name = table->names[i].load(std::memory_order_relaxed);
+        Name *name = name_in(table->entries[i].load(std::memory_order_relaxed));
         if (!name)
             continue;
         if (name->frame.load(std::memory_order_relaxed))
@@ -229,6 +227,8 @@ Index::Name &Index::name_for(const Frame &frame) {
     grow(1);
     const std::size_t bytes = offsetof(Name, key) + key.padded_bytes();
     auto *name = static_cast<Name *>(names_.allocate(bytes, alignof(Name)));
+    if (reinterpret_cast<std::uintptr_t>(name) >> (slot_address_bits - 1) != 0)
+        throw std::bad_alloc(); // No Linux gives such an address to whom did not ask for one.
     new (&name->frame) std::atomic<Frame *>(nullptr);
     name->key_hash = frame.key_hash;
     std::memcpy(static_cast<void *>(&name->key), &key, key.padded_bytes());

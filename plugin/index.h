@@ -68,7 +68,7 @@ class Index final {
     template <typename Visit> void for_each_frame(Visit visit) const {
         const Table *table = table_.load(std::memory_order_acquire);
         for (std::size_t i = 0; i <= table->mask; ++i)
-            if (const Name *name = table->names[i].load(std::memory_order_acquire))
+            if (const Name *name = name_in(table->entries[i].load(std::memory_order_acquire)))
                 if (Frame *frame = name->frame.load(std::memory_order_acquire))
                     visit(*frame);
     }
@@ -112,18 +112,25 @@ class Index final {
         }
         std::size_t size_bytes() const;
     };
-    /// Tags apart from names: a lookup asks for the lines of both at once, and the tags of a
-    /// table are small enough to be in the cache.
-    struct Table {
-        explicit Table(std::size_t size)
-            : mask(size - 1), tags(new std::atomic<std::uint16_t>[size]()),
-              names(new std::atomic<Name *>[size]()) {}
-        std::size_t mask;
-        std::unique_ptr<std::atomic<std::uint16_t>[]> tags;
-        std::unique_ptr<std::atomic<Name *>[]> names;
-    };
+    /// Where a name stands, which takes 48 bits, and above that as many of its hash: a lookup that
+    /// passes a slot by looks at nothing else. 0: free.
+    using Slot = std::uint64_t;
+    static constexpr unsigned slot_address_bits = 48;
+    static Name *name_in(Slot slot) {
+        constexpr Slot address = (Slot{1} << slot_address_bits) - 1;
+        return reinterpret_cast<Name *>(static_cast<std::uintptr_t>(slot & address));
+    }
+    static bool may_lead_to(Slot slot, std::uint64_t hash) {
+        return (slot ^ hash) >> slot_address_bits == 0;
+    }
+
     struct FreeBlock {
-        void operator()(std::uint8_t *bytes) const noexcept { std::free(bytes); }
+        void operator()(void *block) const noexcept { std::free(block); }
+    };
+    struct Table {
+        explicit Table(std::size_t size);
+        std::size_t mask;
+        std::unique_ptr<std::atomic<Slot>[], FreeBlock> entries; ///< "slots" is a word of Qt's
     };
     using BlockBytes = std::unique_ptr<std::uint8_t, FreeBlock>;
     struct Block {
@@ -138,9 +145,6 @@ class Index final {
         Name *name;
     };
 
-    static std::uint16_t tag_of(std::uint64_t hash) {
-        return static_cast<std::uint16_t>(hash >> 48);
-    }
     static Name *find_name(const Table &table, std::uint64_t hash, std::string_view name_space,
                            std::string_view reference);
     static void fill_free_slot(Table &table, Name *name);

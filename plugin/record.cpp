@@ -444,22 +444,20 @@ std::string_view media_type_of(const record::Image &image) {
 }
 
 LayerList::LayerList(const record::Image &image)
-    : image_(image),
-      size_(image.plain_layers() ? image.plain_layers()->size() : image.layers()->size()),
-      plain_(image.plain_layers() != nullptr) {}
+    : plain_(image.plain_layers()), any_(plain_ ? nullptr : image.layers()),
+      size_(plain_ ? plain_->size() : any_->size()) {}
 
 static Bytes id_of(const record::PlainLayer &layer) {
     return {layer.id()->Data(), layer.id()->size()};
 }
 
 Bytes LayerList::id(std::uint32_t index) const {
-    return plain_ ? id_of(*image_.plain_layers()->Get(index))
-                  : span_of(image_.layers()->Get(index)->id());
+    return plain_ ? id_of(*plain_->Get(index)) : span_of(any_->Get(index)->id());
 }
 
 LayerList::Layer LayerList::operator[](std::uint32_t index) const {
     if (plain_) {
-        const record::PlainLayer &layer = *image_.plain_layers()->Get(index);
+        const record::PlainLayer &layer = *plain_->Get(index);
         std::uint32_t low = 0;
         std::uint16_t high = 0;
         std::memcpy(&low, layer.size_bytes()->Data(), sizeof low);
@@ -468,7 +466,7 @@ LayerList::Layer LayerList::operator[](std::uint32_t index) const {
         return {id_of(layer), id_of(layer),
                 numbered_media_types[static_cast<std::size_t>(layer.media_type())], size_bytes};
     }
-    const record::Layer &layer = *image_.layers()->Get(index);
+    const record::Layer &layer = *any_->Get(index);
     const Bytes id = span_of(layer.id());
     const Bytes digest = span_of(layer.digest());
     return {id,
