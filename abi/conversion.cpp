@@ -188,9 +188,8 @@ static Status layers_from(const waybill_image_spec &image, std::vector<LayerSpec
         return invalid("layers", "an image has at least one layer");
     if (image.layer_count > limits::layers_max)
         return over_limit("layers", std::to_string(image.layer_count) + " layers, at most " +
-                                             std::to_string(limits::layers_max) + " are allowed");
-    if (Status checked = check_struct(image.layers, sizeof(waybill_layer), "layers");
-        !checked.ok())
+                                        std::to_string(limits::layers_max) + " are allowed");
+    if (Status checked = check_struct(image.layers, sizeof(waybill_layer), "layers"); !checked.ok())
         return checked;
     out.reserve(image.layer_count);
     for (std::uint32_t i = 0; i < image.layer_count; ++i) {
@@ -251,8 +250,7 @@ static Status request_from(const waybill_image_spec &image, PutRequest &out) {
     if (Status labels = pairs_from(image.labels, image.label_count, "labels", spec.labels);
         !labels.ok())
         return labels;
-    return pairs_from(image.annotations, image.annotation_count, "annotations",
-                      spec.annotations);
+    return pairs_from(image.annotations, image.annotation_count, "annotations", spec.annotations);
 }
 
 Result<std::vector<PutRequest>> requests_from(const waybill_image_spec *images,

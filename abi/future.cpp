@@ -136,7 +136,7 @@ Status pruned_image(const waybill_future *future, std::uint64_t index, waybill_k
     Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())
         return good.status();
-    const std::vector<Key> &removed = (*good)->retained.removed;
+    const std::vector<Key> &removed = (*good)->retained.removed.sorted();
     if (index >= removed.size())
         return failure(Code::NotFound,
                        "index " + std::to_string(index) + " of " + std::to_string(removed.size()));

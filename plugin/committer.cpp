@@ -332,7 +332,7 @@ void Committer::commit_prune(Submission &submission) {
     }
     Outcome &outcome = submission.operation->draft();
     outcome.retained = apply_keep_list(index_, submission.keep);
-    const std::vector<Key> &removed = outcome.retained.removed;
+    const std::vector<Key> &removed = outcome.retained.removed.in_any_order();
     outcome.image_count = removed.size();
     if (!removed.empty()) {
         index_.reserve(0, removed.size());

@@ -67,10 +67,12 @@ class Index final {
     /// For the writer itself, or a caller that knows that there is none.
     template <typename Visit> void for_each_frame(Visit visit) const {
         const Table *table = table_.load(std::memory_order_acquire);
-        for (std::size_t i = 0; i <= table->mask; ++i)
+        for (std::size_t i = 0; i <= table->mask; ++i) {
+            ask_for_next(*table, i);
             if (const Name *name = name_in(table->entries[i].load(std::memory_order_acquire)))
                 if (Frame *frame = name->frame.load(std::memory_order_acquire))
                     visit(*frame);
+        }
     }
     Frame *find(std::string_view name_space, std::string_view reference) const {
         return find(name_space, reference, key_hash(name_space, reference));
@@ -148,6 +150,18 @@ class Index final {
     static Name *find_name(const Table &table, std::uint64_t hash, std::string_view name_space,
                            std::string_view reference);
     static void fill_free_slot(Table &table, Name *name);
+
+    /// Images stand in memory in no order: without this a scan would wait for each.
+    static void ask_for_next(const Table &table, std::size_t at) {
+        constexpr std::size_t names_ahead = 32, frames_ahead = 16;
+        const auto name_at = [&](std::size_t i) {
+            return name_in(table.entries[i & table.mask].load(std::memory_order_acquire));
+        };
+        __builtin_prefetch(name_at(at + names_ahead));
+        if (const Name *name = name_at(at + frames_ahead))
+            if (const Frame *frame = name->frame.load(std::memory_order_acquire))
+                __builtin_prefetch(frame);
+    }
 
     Name &name_for(const Frame &frame);
     void free_all() noexcept;

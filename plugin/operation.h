@@ -3,9 +3,9 @@
 //
 // One accepted call, from submission to its outcome.
 // Invariants: an operation ends exactly once, and ending it takes no memory; a QFuture of it is
-// started when it is made (one that is not started is over at once); what is subscribed runs once, on the
-// thread that ends the operation or, if that is over, on the subscriber's; who ends an operation
-// rings its bell afterwards.
+// started when it is made (one that is not started is over at once); what is subscribed runs once,
+// on the thread that ends the operation or, if that is over, on the subscriber's; who ends an
+// operation rings its bell afterwards.
 #pragma once
 
 #include "bell.h"

@@ -5,155 +5,151 @@
 #include "image_generated.h"
 
 #include <algorithm>
-#include <bit>
 #include <mutex>
-#include <unordered_set>
 
 namespace waybill {
 
-void BlobSet::add(Bytes packed_id, bool is_config) {
-    std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < sizeof prefix; ++i)
-        prefix = prefix << 8 | (i < packed_id.size() ? packed_id[i] : 0);
-    entries_.push_back(
-        {prefix, bytes_.size(), static_cast<std::uint16_t>(packed_id.size()), is_config});
-    sorted_.set.store(false, std::memory_order_relaxed);
-    bytes_.insert(bytes_.end(), packed_id.begin(), packed_id.end());
+std::mutex &SortedOnce::sorting() {
+    static std::mutex mutex;
+    return mutex;
 }
 
-void BlobSet::reserve(std::size_t count) {
-    constexpr std::size_t usual_id_bytes = 33;
-    entries_.reserve(count);
-    bytes_.reserve(count * usual_id_bytes);
-}
-
-Bytes BlobSet::id(std::size_t index) const {
-    const Entry &entry = sorted()[index];
-    return Bytes(bytes_).subspan(entry.offset, entry.size);
-}
-
-/// By the first bytes first: they stand in the entries, and digests seldom share them.
-const std::vector<BlobSet::Entry> &BlobSet::sorted() const {
-    static std::mutex sorting; // Of all sets: two are seldom looked at for the first time at once.
-    if (sorted_.set.load(std::memory_order_acquire))
-        return entries_;
-    const std::lock_guard lock(sorting);
-    if (sorted_.set.load(std::memory_order_relaxed))
-        return entries_;
-    std::ranges::sort(entries_, [this](const Entry &a, const Entry &b) {
-        if (a.prefix != b.prefix)
-            return a.prefix < b.prefix;
-        return std::ranges::lexicographical_compare(Bytes(bytes_).subspan(a.offset, a.size),
-                                                    Bytes(bytes_).subspan(b.offset, b.size));
+std::span<const IdTable::Entry> BlobSet::sorted() const {
+    order_.ensure([this] {
+        std::ranges::sort(entries_, [this](const IdTable::Entry &a, const IdTable::Entry &b) {
+            if (a.prefix != b.prefix)
+                return a.prefix < b.prefix;
+            return std::ranges::lexicographical_compare(table_->id(a), table_->id(b));
+        });
     });
-    sorted_.set.store(true, std::memory_order_release);
     return entries_;
+}
+
+const std::vector<Key> &KeyList::sorted() const {
+    order_.ensure([this] { std::ranges::sort(keys_); });
+    return keys_;
 }
 
 namespace {
 
-/// Which ids are used, by whom. Keyed by the ids where they stand, in the frames.
-class Uses final {
+Bytes bytes_of(std::string_view text) {
+    return {reinterpret_cast<const std::uint8_t *>(text.data()), text.size()};
+}
+
+/// The names that a keep list has.
+class KeptNames final {
   public:
-    struct Use {
-        Bytes id;
-        bool is_config;
-        bool survives;
-    };
-
-    explicit Uses(std::size_t expected) { resize(std::bit_ceil(2 * expected + 16)); }
-
-    /// Asks for the memory that note() will look at, so that the waits for several overlap.
-    std::uint64_t expect(Bytes id) const {
-        const std::uint64_t hash = checksum(id, 0);
-        __builtin_prefetch(&slots_[hash & mask_]);
-        return hash;
+    explicit KeptNames(const std::vector<std::string> &references)
+        : names_(references.size(), usual_bytes) {
+        for (const std::string &reference : references)
+            names_.add(bytes_of(reference), names_.expect(bytes_of(reference)), 0);
     }
-
-    void note(Bytes id, std::uint64_t hash, bool is_config, bool survives) {
-        std::size_t at = hash & mask_;
-        for (; slots_[at].use != 0; at = (at + 1) & mask_) {
-            if (slots_[at].tag != tag_of(hash))
-                continue;
-            Use &use = uses_[slots_[at].use - 1];
-            if (!std::ranges::equal(use.id, id))
-                continue;
-            use.survives = use.survives || survives;
-            // A layer is what a host must know it as, should an id serve as both.
-            use.is_config = use.is_config && is_config;
-            return;
-        }
-        uses_.push_back({id, is_config, survives});
-        slots_[at] = {tag_of(hash), static_cast<std::uint32_t>(uses_.size())};
-        if (2 * uses_.size() > mask_)
-            resize(2 * (mask_ + 1));
+    std::uint64_t expect(std::string_view reference) const {
+        return names_.expect(bytes_of(reference));
     }
-
-    const std::vector<Use> &all() const { return uses_; }
+    bool contains(std::string_view reference, std::uint64_t hash) {
+        return names_.find(bytes_of(reference), hash) != nullptr;
+    }
 
   private:
-    struct Slot {
-        std::uint32_t tag;
-        std::uint32_t use; ///< its number + 1; 0: free
-    };
-
-    static std::uint32_t tag_of(std::uint64_t hash) {
-        return static_cast<std::uint32_t>(hash >> 32);
-    }
-
-    void resize(std::size_t size) {
-        slots_.assign(size, Slot{0, 0});
-        mask_ = size - 1;
-        for (std::size_t i = 0; i < uses_.size(); ++i) {
-            const std::uint64_t hash = checksum(uses_[i].id, 0);
-            std::size_t at = hash & mask_;
-            while (slots_[at].use != 0)
-                at = (at + 1) & mask_;
-            slots_[at] = {tag_of(hash), static_cast<std::uint32_t>(i + 1)};
-        }
-    }
-
-    std::vector<Use> uses_;
-    std::vector<Slot> slots_;
-    std::size_t mask_ = 0;
+    static constexpr std::size_t usual_bytes = 64;
+    IdTable names_;
 };
 
 struct UsedId {
     Bytes id;
     std::uint64_t hash;
-    bool is_config;
+    std::uint16_t marks;
+};
+
+/// An image, and what of the tables it will be looked up in, which is on its way from memory.
+struct Candidate {
+    const Frame *frame = nullptr;
+    std::uint64_t name_hash = 0;
+    std::vector<UsedId> ids;
+
+    void prepare(const Frame &a_frame, const KeptNames &kept, const IdTable &uses) {
+        frame = &a_frame;
+        name_hash = kept.expect(reference_of(a_frame));
+        const record::Image &image = *image_of(a_frame);
+        const LayerList layers(image);
+        ids.clear();
+        for (std::uint32_t i = 0; i < layers.size(); ++i)
+            ids.push_back({layers.id(i), uses.expect(layers.id(i)), 0});
+        if (const Bytes config = config_of(image); !config.empty())
+            ids.push_back({config, uses.expect(config), BlobSet::mark_config});
+    }
+};
+
+class Retention final {
+  public:
+    Retention(const KeepList &keep, std::size_t image_count)
+        : keep_(keep), kept_(keep.references),
+          uses_(std::make_shared<IdTable>(own_ids * image_count, usual_id_bytes)) {}
+
+    /// While one waits for memory the one before it is judged.
+    void add(const Frame &frame) {
+        coming_.prepare(frame, kept_, *uses_);
+        judge();
+        std::swap(coming_, ready_);
+    }
+
+    Retained finish() {
+        judge();
+        const std::span<IdTable::Entry> all = uses_->entries();
+        const auto unused = std::ranges::partition(all, [](const IdTable::Entry &entry) {
+            return (entry.marks & BlobSet::mark_survives) != 0;
+        });
+        const std::size_t used = all.size() - unused.size();
+        result_.used = BlobSet(uses_, all.first(used));
+        result_.unused = BlobSet(uses_, all.subspan(used));
+        return std::move(result_);
+    }
+
+  private:
+    void judge() {
+        if (!ready_.frame)
+            return;
+        const Frame &frame = *ready_.frame;
+        const bool in_scope = !keep_.name_space || namespace_of(frame) == *keep_.name_space;
+        const bool survives = !in_scope || image_of(frame)->pinned() ||
+                              kept_.contains(reference_of(frame), ready_.name_hash);
+        if (!survives)
+            result_.removed.add(key_of(frame));
+        for (const UsedId &id : ready_.ids) {
+            IdTable::Entry &use = uses_->add(id.id, id.hash, id.marks);
+            use.marks |= survives ? BlobSet::mark_survives : 0;
+            // A layer is what a host must know it as, should an id serve as both.
+            if (id.marks == 0)
+                use.marks &= static_cast<std::uint16_t>(~BlobSet::mark_config);
+        }
+        ready_.frame = nullptr;
+    }
+
+    static constexpr std::size_t own_ids = 7; ///< of an image; the others it shares, mostly
+    static constexpr std::size_t usual_id_bytes = 33;
+
+    const KeepList &keep_;
+    KeptNames kept_;
+    std::shared_ptr<IdTable> uses_;
+    Candidate coming_, ready_;
+    Retained result_;
 };
 
 } // namespace
 
 Retained apply_keep_list(const Index &index, const KeepList &keep) {
-    const std::unordered_set<std::string_view> kept(keep.references.begin(), keep.references.end());
-    Retained result;
-    // The views point into frames: the reader keeps those alive beyond the scan.
+    Retention retention(keep, index.image_count());
     const Epoch::Reader reader(index.epoch());
-    constexpr std::size_t own_layers = 4; // Of an image; the others it shares, mostly.
-    Uses uses(own_layers * index.image_count());
-    std::vector<UsedId> ids; // Of one image.
-    index.scan([&](const Frame &frame) {
-        const record::Image &image = *image_of(frame);
-        const bool in_scope = !keep.name_space || namespace_of(frame) == *keep.name_space;
-        const bool survives = !in_scope || image.pinned() || kept.contains(reference_of(frame));
-        if (!survives)
-            result.removed.push_back(key_of(frame));
-        const LayerList layers(image);
-        ids.clear();
-        for (std::uint32_t i = 0; i < layers.size(); ++i)
-            ids.push_back({layers.id(i), uses.expect(layers.id(i)), false});
-        if (const Bytes config = config_of(image); !config.empty())
-            ids.push_back({config, uses.expect(config), true});
-        for (const UsedId &id : ids)
-            uses.note(id.id, id.hash, id.is_config, survives);
-    });
-    result.used.reserve(uses.all().size());
-    for (const Uses::Use &use : uses.all())
-        (use.survives ? result.used : result.unused).add(use.id, use.is_config);
-    std::ranges::sort(result.removed);
-    return result;
+    std::vector<const Frame *> frames;
+    frames.reserve(index.image_count());
+    index.scan([&](const Frame &frame) { frames.push_back(&frame); });
+    // As they stand in memory, which is about how they were put: images that share layers are
+    // neighbours, and the processor sees what will be read next.
+    std::ranges::sort(frames);
+    for (const Frame *frame : frames)
+        retention.add(*frame);
+    return retention.finish();
 }
 
 } // namespace waybill

@@ -331,7 +331,7 @@ Result<std::vector<PutImage>> Store::encode(const std::vector<PutRequest> &reque
         bytes += frame_bytes((*frame)->payload_bytes);
         if (bytes > limits::transaction_bytes_max)
             return over_limit(at(), "the images of one call take more than " +
-                                      std::to_string(limits::transaction_bytes_max) + " bytes");
+                                        std::to_string(limits::transaction_bytes_max) + " bytes");
         images.push_back({std::move(*frame), requests[i].condition, requests[i].expected_revision});
     }
     return images;
