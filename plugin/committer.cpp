@@ -60,7 +60,8 @@ void Committer::close_journal() {
     if (batches_.load() == 0 || read_only_.load() || journal_->offset() == header_block_bytes)
         return;
     guard({}, [this] {
-        if (Status closed = append_close(*journal_, next_revision_ - 1); !closed.ok())
+        const Status closed = append_close(*journal_, next_revision_ - 1, reserve_bytes(index_));
+        if (!closed.ok() && closed.code != Code::NoSpace)
             log(Severity::Warning, "the journal was not marked as closed: ", closed);
     });
 }
@@ -170,7 +171,7 @@ Status Committer::append(std::uint64_t added_removal_bytes, bool may_use_reserve
         return failure(Code::ReadOnly, "the store is read-only since a write failed");
     ++appends_in_doubt_;
     Status status =
-        journal_->append(batch_, reserve_bytes(index_) + 2 * added_removal_bytes, may_use_reserve);
+        journal_->append(batch_, reserve_bytes(index_) + added_removal_bytes, may_use_reserve);
     if (status.ok()) {
         batches_.fetch_add(1, std::memory_order_relaxed);
         journal_bytes_.store(journal_->offset(), std::memory_order_relaxed);

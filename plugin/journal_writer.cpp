@@ -62,8 +62,9 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
     if (!can_reserve_)
         return extend(offset_ + bytes + journal_end_bytes);
     // Steps grow with the journal: a store on a small disk must not take it all at once.
-    const std::uint64_t step = std::clamp(allocated_bytes_, limits::journal_step_bytes_min,
-                                          limits::journal_step_bytes_max);
+    const std::uint64_t step =
+        std::clamp(allocated_bytes_ / limits::journal_step_share, limits::journal_step_bytes_min,
+                   limits::journal_step_bytes_max);
     Status status;
     for (const std::uint64_t target : {needed + step, needed}) {
         status = file_->allocate(allocated_bytes_, target - allocated_bytes_);
@@ -167,13 +168,13 @@ Status JournalWriter::take_back_bytes(std::uint64_t bytes) {
     return file_->sync();
 }
 
-Status append_close(JournalWriter &journal, std::uint64_t revision) {
+Status append_close(JournalWriter &journal, std::uint64_t revision, std::uint64_t reserve_bytes) {
     Batch batch;
     Frame mark{};
     mark.kind = static_cast<std::uint16_t>(FrameKind::Close);
     mark.revision = revision;
     batch.add(mark, {});
-    return journal.append(batch, 0, true);
+    return journal.append(batch, reserve_bytes, false);
 }
 
 } // namespace waybill

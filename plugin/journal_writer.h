@@ -54,7 +54,8 @@ class JournalWriter final {
 };
 
 /// Appends the mark that everything before it was durable. With it a damaged last record is told
-/// from one that was being written when the power went.
-Status append_close(JournalWriter &journal, std::uint64_t revision);
+/// from one that was being written when the power went. NoSpace: it does not use the reserve, which
+/// a full store that is opened and closed again and again would lose to marks.
+Status append_close(JournalWriter &journal, std::uint64_t revision, std::uint64_t reserve_bytes);
 
 } // namespace waybill

@@ -62,6 +62,8 @@ inline constexpr std::uint64_t journal_live_factor = 2;
 /// node with a small disk. Steps start small so that a 2 MiB file system can hold a store.
 inline constexpr std::uint64_t journal_step_bytes_min = 64u << 10;
 inline constexpr std::uint64_t journal_step_bytes_max = 4u << 20;
+/// A step is at most such a part of what there is: an idle store does not hold much in advance.
+inline constexpr std::uint64_t journal_step_share = 4;
 /// Zeros are written ahead of small batches in steps of this. On ext4 a sync of 64 KiB took 250 µs
 /// where blocks had been written before and 550 where they were only reserved; a larger step would
 /// make the one put that waits for it wait longer.

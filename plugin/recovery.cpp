@@ -11,9 +11,9 @@
 namespace waybill {
 
 std::uint64_t reserve_bytes(const Index &index) {
-    // Twice what it takes to remove every image one by one, which is more than a prune takes: each
-    // opening and closing in between puts a mark of its own there.
-    return 2 * index.removal_bytes() + sizeof(BatchHeader) + 2 * sizeof(Frame) + 256;
+    // What it takes to remove every image one by one, which is more than a prune takes, and an
+    // acceptance of loss before it.
+    return index.removal_bytes() + sizeof(BatchHeader) + 2 * sizeof(Frame) + 256;
 }
 
 namespace {
@@ -424,7 +424,7 @@ Status Recovery::make_newest_durable() {
         return status;
     if (newest_end_.last_batch_offset != 0 && !newest_is_closed_) {
         // A full disk must not keep the store from opening.
-        Status closed = append_close(*out_.journal, out_.revision);
+        Status closed = append_close(*out_.journal, out_.revision, reserve_bytes(index_));
         if (!closed.ok() && closed.code != Code::NoSpace)
             return closed;
     }

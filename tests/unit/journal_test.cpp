@@ -141,6 +141,7 @@ class JournalTest : public QObject {
     void smallBatchesGoWhereZerosHaveBeenWritten();
     void zerosThatFindNoRoomCostNoPut();
     void putMayNotUseTheReserve();
+    void marksLeaveTheReserveToRemovals();
     void removalMayUseTheReserve();
     void journalThatCannotStartLeavesNoFile_data();
     void journalThatCannotStartLeavesNoFile();
@@ -512,6 +513,28 @@ void JournalTest::putMayNotUseTheReserve() {
     QCOMPARE(status.code, Code::NoSpace);
     QVERIFY((*writer)->offset() + reserve <= disk.capacity);
     QVERIFY(!(*writer)->failed());
+}
+
+/// A full store may be opened and closed any number of times before something is removed from it.
+void JournalTest::marksLeaveTheReserveToRemovals() {
+    MemoryDisk disk;
+    FileHeader header{};
+    header.salt = SampleJournal::salt;
+    header.generation = 1;
+    constexpr std::uint64_t reserve = 10'000;
+    disk.capacity = header_block_bytes + reserve + 1'000;
+    bool left_behind = false;
+    Result<std::unique_ptr<JournalWriter>> writer =
+        JournalWriter::start(disk, header, reserve, &left_behind);
+    QVERIFY(writer.ok());
+    Status marked;
+    for (int i = 0; i < 1'000 && marked.ok(); ++i)
+        marked = append_close(**writer, 1, reserve);
+    QCOMPARE(marked.code, Code::NoSpace);
+    QVERIFY(!(*writer)->failed());
+    QVERIFY((*writer)->offset() + reserve <= disk.capacity);
+    Batch removal = one_put({"as-large-as-a-removal", "1"}, 1);
+    QVERIFY((*writer)->append(removal, reserve, true).ok());
 }
 
 void JournalTest::removalMayUseTheReserve() {
