@@ -438,7 +438,7 @@ void Committer::start_snapshot(FileHeader header) {
             bool named = false;
             status = keep_damaged_files(disk_, recovered_.damaged_files);
             if (status.ok())
-                status = write_snapshot(disk_, header, *frames, &named);
+                status = write_snapshot(disk_, header, *frames, &named, Pace::BesidePuts);
             if (status.ok())
                 status = drop_older_journals(disk_, header.generation);
             if (status.ok())

@@ -43,6 +43,10 @@ class File {
     /// Where, at or behind `offset`, anything but zeros may stand; the size if nowhere. A file
     /// system that cannot tell answers `offset`.
     virtual Result<std::uint64_t> data_from(std::uint64_t offset) = 0;
+    /// Gives back, step by step, the space of a file that has no name any more; one that has keeps
+    /// it. Closing the file would give it back at once, and other syncs would wait for that. To be
+    /// called only when no crash can bring a name back.
+    virtual void discard() noexcept = 0;
 };
 
 /// A file being written that takes its name at once and whole, by commit. Without commit it

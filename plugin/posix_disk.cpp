@@ -3,17 +3,21 @@
 #include "posix_disk.h"
 
 #include "forked.h"
+#include "limits.h"
 #include "system_call.h"
 
 #include <QtCore/QSaveFile>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <dirent.h>
 #include <fcntl.h>
 #include <optional>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <thread>
 #include <unistd.h>
 
 namespace waybill {
@@ -172,6 +176,21 @@ class PosixFile final : public File {
         if (found >= 0)
             return static_cast<std::uint64_t>(found);
         return errno == ENXIO ? size() : Result<std::uint64_t>(offset);
+    }
+
+    void discard() noexcept override {
+        using Clock = std::chrono::steady_clock;
+        struct stat found = {};
+        if (stat_without_times(fd_, &found) != 0 || found.st_nlink != 0 ||
+            FileIdentity{found.st_dev, found.st_ino} != identity_)
+            return;
+        for (off_t size = found.st_size; size > 0;) {
+            const Clock::time_point began = Clock::now();
+            size -= std::min<off_t>(size, limits::discard_step_bytes);
+            if (::ftruncate(fd_, size) != 0)
+                return;                                        // Closing the file does it.
+            std::this_thread::sleep_for(Clock::now() - began); // The disk's other half is for puts.
+        }
     }
 
   private:

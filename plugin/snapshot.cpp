@@ -4,6 +4,9 @@
 
 #include "limits.h"
 
+#include <chrono>
+#include <thread>
+
 namespace waybill {
 
 namespace {
@@ -11,7 +14,8 @@ namespace {
 /// Collects frames into batches and writes each where it belongs.
 class SnapshotBatches final {
   public:
-    SnapshotBatches(Replacement &file, std::uint64_t salt) : file_(file), salt_(salt) {}
+    SnapshotBatches(Replacement &file, std::uint64_t salt, Pace pace)
+        : file_(file), salt_(salt), pace_(pace) {}
 
     Status add(const Frame &frame) {
         Frame head = frame;
@@ -31,6 +35,7 @@ class SnapshotBatches final {
 
   private:
     Status flush() {
+        const Clock::time_point began = Clock::now();
         const Bytes bytes = batch_.seal(salt_, offset_);
         if (Status written = file_.write(bytes); !written.ok())
             return written;
@@ -38,11 +43,16 @@ class SnapshotBatches final {
             return synced;
         offset_ += bytes.size();
         batch_.clear();
+        if (pace_ == Pace::BesidePuts)
+            std::this_thread::sleep_for(Clock::now() - began);
         return {};
     }
 
+    using Clock = std::chrono::steady_clock;
+
     Replacement &file_;
     std::uint64_t salt_;
+    Pace pace_;
     std::uint64_t offset_ = header_block_bytes;
     Batch batch_;
 };
@@ -50,14 +60,15 @@ class SnapshotBatches final {
 } // namespace
 
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, bool *named) {
+                      const std::vector<const Frame *> &frames, bool *named, Pace pace) {
+    const Result<std::unique_ptr<File>> replaced = disk.open(snapshot_name, OpenMode::Write);
     Result<std::unique_ptr<Replacement>> begun = disk.begin_replace(snapshot_name);
     if (!begun.ok())
         return begun.status();
     Replacement &file = **begun;
     if (Status status = file.write(encode_header(FileKind::Snapshot, header)); !status.ok())
         return status;
-    SnapshotBatches batches(file, header.salt);
+    SnapshotBatches batches(file, header.salt, pace);
     for (const Frame *frame : frames)
         if (Status status = batches.add(*frame); !status.ok())
             return status;
@@ -76,6 +87,8 @@ Status write_snapshot(Disk &disk, const FileHeader &header,
         return found.status();
     if (*found != *written)
         return failure(Code::Io, "snapshot: the name leads to another file than was written");
+    if (replaced.ok())
+        replaced.value()->discard();
     return {};
 }
 
@@ -98,15 +111,24 @@ Status drop_older_journals(Disk &disk, std::uint64_t generation) {
     if (!names.ok())
         return names.status();
     bool removed = false;
+    std::vector<std::unique_ptr<File>> nameless;
     for (const std::string &name : *names) {
         std::uint64_t found = 0;
         if (!parse_journal_name(name, &found) || found >= generation)
             continue;
+        if (Result<std::unique_ptr<File>> file = disk.open(name, OpenMode::Write); file.ok())
+            nameless.push_back(std::move(*file));
         if (Status gone = disk.unlink(name); !gone.ok())
             return gone;
         removed = true;
     }
-    return removed ? disk.sync_directory() : Status{};
+    if (!removed)
+        return {};
+    if (Status synced = disk.sync_directory(); !synced.ok())
+        return synced;
+    for (const std::unique_ptr<File> &file : nameless)
+        file->discard();
+    return {};
 }
 
 } // namespace waybill

@@ -16,10 +16,14 @@
 
 namespace waybill {
 
+/// Whether to leave half of the disk's time to others.
+enum class Pace { Full, BesidePuts };
+
 /// Writes the frames as snapshot header.generation. The frames must stay alive meanwhile. After a
 /// failure `*named` tells whether the file may have its name all the same.
 Status write_snapshot(Disk &disk, const FileHeader &header,
-                      const std::vector<const Frame *> &frames, bool *named);
+                      const std::vector<const Frame *> &frames, bool *named,
+                      Pace pace = Pace::Full);
 
 /// Removes the journals older than `generation`.
 Status drop_older_journals(Disk &disk, std::uint64_t generation);

@@ -259,6 +259,16 @@ class SimulatedDisk::OpenFile final : public File {
     Result<std::uint64_t> data_from(std::uint64_t offset) override {
         return offset < inode_->bytes.size() ? offset : inode_->size;
     }
+    /// The length may be gone whether or not the name is.
+    void discard() noexcept override {
+        for (const auto &[name, inode] : disk_.cached_)
+            if (inode == inode_)
+                return;
+        if (!disk_.changing("discard", name_).ok())
+            return;
+        inode_->bytes.clear();
+        disk_.set_size(*inode_, 0);
+    }
 
   private:
     SimulatedDisk &disk_;

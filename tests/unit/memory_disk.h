@@ -149,6 +149,13 @@ class MemoryDisk final : public Disk {
         Result<std::uint64_t> size() override { return std::uint64_t{content_->bytes.size()}; }
         Result<FileIdentity> identity() override { return FileIdentity{1, content_->inode}; }
         Result<std::uint64_t> data_from(std::uint64_t offset) override { return offset; }
+        void discard() noexcept override {
+            for (const auto *names : {&disk_.contents, &disk_.kept})
+                for (const auto &[name, content] : *names)
+                    if (content == content_)
+                        return;
+            content_->bytes.clear();
+        }
 
       private:
         void put(std::uint64_t offset, Bytes bytes) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
+#include "plugin/posix_disk.h"
 #include "plugin/snapshot.h"
 
 #include "memory_disk.h"
@@ -97,6 +98,7 @@ class SnapshotTest : public QObject {
     void snapshotOfManyBatchesIsRead();
     void rotationDropsOlderJournalsAndKeepsEverything();
     void snapshotThatIsAnotherFileThanWrittenIsRefused();
+    void spaceIsGivenBackOnlyOfFilesWithoutAName();
     void failedStepLeavesTheOldSnapshot_data();
     void failedStepLeavesTheOldSnapshot();
     void flippedByteCostsOneRecordAtMost();
@@ -224,6 +226,29 @@ void SnapshotTest::snapshotThatIsAnotherFileThanWrittenIsRefused() {
     MeddledDisk meddled(disk);
     bool named = false;
     QCOMPARE(write_snapshot(meddled, {}, {}, &named).code, Code::Io);
+}
+
+/// A damaged journal is kept under another name before it is removed: giving its space back would
+/// empty what was kept.
+void SnapshotTest::spaceIsGivenBackOnlyOfFilesWithoutAName() {
+    const QTemporaryDir place;
+    Result<std::unique_ptr<PosixDisk>> disk = PosixDisk::open(place.path().toStdString(), true);
+    QVERIFY(disk.ok());
+    const std::vector<std::uint8_t> bytes(3'000'000, 0x5a);
+    for (const bool kept : {true, false}) {
+        Result<std::unique_ptr<File>> file = (*disk)->open("journal.1", OpenMode::Create);
+        QVERIFY(file.ok());
+        QVERIFY((*file)->write(0, bytes).ok());
+        (*file)->discard();
+        QCOMPARE((*file)->size().value(), std::uint64_t{bytes.size()});
+        if (kept)
+            QVERIFY((*disk)->keep_damaged("journal.1", "journal.1-1").ok());
+        QVERIFY((*disk)->unlink("journal.1").ok());
+        (*file)->discard();
+        QCOMPARE((*file)->size().value(), std::uint64_t{kept ? bytes.size() : 0});
+    }
+    QCOMPARE(QFileInfo(place.filePath(QStringLiteral("damaged/journal.1-1"))).size(),
+             qint64{3'000'000});
 }
 
 void SnapshotTest::failedStepLeavesTheOldSnapshot_data() {
