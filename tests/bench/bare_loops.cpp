@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "bare_loops.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -25,8 +26,10 @@ AppendedFile::AppendedFile(const std::string &path, std::size_t allocated_bytes)
     : path_(path), fd_(::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600)) {
     if (fd_ < 0)
         fail(path);
-    if (allocated_bytes != 0 && ::fallocate(fd_, 0, 0, static_cast<off_t>(allocated_bytes)) != 0)
-        fail(path);
+    const std::vector<std::uint8_t> zeros(std::min<std::size_t>(allocated_bytes, 1u << 20));
+    for (std::size_t done = 0; done < allocated_bytes; done += zeros.size())
+        if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(done)) < 0)
+            fail(path);
     if (::fsync(fd_) != 0)
         fail(path);
 }

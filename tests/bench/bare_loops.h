@@ -21,7 +21,8 @@ inline constexpr std::size_t record_bytes = 1024;
 /// A file that is written to its end and synced. It is removed with the object.
 class AppendedFile final {
   public:
-    /// With `allocated_bytes` the space is there beforehand, and a write changes no file size.
+    /// With `allocated_bytes` the space is there beforehand, full of zeros: a write changes no
+    /// file size, and no sync tells the file system that a block is in use now.
     explicit AppendedFile(const std::string &path, std::size_t allocated_bytes = 0);
     ~AppendedFile();
     AppendedFile(const AppendedFile &) = delete;

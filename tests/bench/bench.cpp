@@ -126,10 +126,10 @@ int run(const std::vector<std::string> &arguments) {
         print_usage();
         return 0;
     }
-    const Settings settings{waybill::Library(options.library), options.library, {}, options.rounds};
     if (!options.recover.empty())
-        return recover_and_report(settings.library, options.recover);
-    return measure(options, settings);
+        return recover_and_report(options.library, options.recover);
+    return measure(options,
+                   {waybill::Library(options.library), options.library, {}, options.rounds});
 }
 
 } // namespace

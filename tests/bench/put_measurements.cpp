@@ -22,7 +22,7 @@ std::vector<Row> put_by_one(const Settings &settings) {
     AppendedFile fixed(directory / "allocated", allocated);
     Row append{"durable put, 1 writer, n=1,000", "put/s", Better::More, "append + fdatasync"};
     Row into_allocated = append;
-    into_allocated.other_name = "into allocated space";
+    into_allocated.other_name = "into zeroed space";
     into_allocated.target_ratio = 0.95;
     std::size_t next = 0;
     append.disturbed = into_allocated.disturbed = repeat(settings.rounds, [&] {
@@ -42,8 +42,9 @@ std::vector<Row> put_by_one(const Settings &settings) {
     return {append, into_allocated};
 }
 
-/// `threads` writers of the store, then of the bare group commit, then one writer of the latter.
-static Row put_by(const Settings &settings, std::size_t threads, double target) {
+/// `threads` writers of the store, then of the bare group commit, and one writer of the latter. A
+/// round in which the many do not reach `fold` times the one says nothing about group commits.
+static Row put_by(const Settings &settings, std::size_t threads, double target, double fold) {
     constexpr std::size_t images = 1024, allocated = 256u << 20;
     const std::size_t each = 6400 / threads;
     const Directory directory(settings, "put-many");
@@ -53,7 +54,7 @@ static Row put_by(const Settings &settings, std::size_t threads, double target) 
     GroupCommit group(directory / "group", allocated);
     Row row{"durable put, " + std::to_string(threads) + " writers, n=1,000", "put/s", Better::More,
             "bare group commit", target};
-    for (std::size_t round = 0; round < settings.rounds; ++round) {
+    row.disturbed = repeat(settings.rounds, [&] {
         const double ours =
             seconds_of_threads(threads, each, [&](std::size_t thread, std::size_t i) {
                 store.put_and_wait(
@@ -61,14 +62,19 @@ static Row put_by(const Settings &settings, std::size_t threads, double target) 
             });
         const double bare =
             seconds_of_threads(threads, each, [&](std::size_t, std::size_t) { group.append(); });
+        const double alone =
+            seconds_of_threads(1, each, [&](std::size_t, std::size_t) { group.append(); });
+        if (bare > static_cast<double>(threads) * alone / fold)
+            return false;
         row.ours.push_back(static_cast<double>(threads * each) / ours);
         row.other.push_back(static_cast<double>(threads * each) / bare);
-    }
+        return true;
+    });
     return row;
 }
 
 std::vector<Row> put_by_many(const Settings &settings) {
-    return {put_by(settings, 8, 1.1), put_by(settings, 64, 1.5)};
+    return {put_by(settings, 8, 1.1, 1), put_by(settings, 64, 1.5, 8)};
 }
 
 std::vector<Row> put_latency(const Settings &settings) {
@@ -116,6 +122,34 @@ static void put_all(OpenStore &store, const PreparedImages &images) {
         store.api()->future_free(future);
         require(code, "put");
     }
+}
+
+/// Puts until a rotation has begun; then how long each takes until its snapshot is done.
+std::vector<Row> put_latency_beside_snapshot(const Settings &settings) {
+    constexpr std::size_t images = 10'000, a_burst = 500, alone = 1'000, between_looks = 8;
+    const Directory directory(settings, "snapshot");
+    OpenStore store(settings.library, directory / "store");
+    store.fill(images);
+    const PreparedImages replacing(0, images, 1), hurried(0, a_burst, 2);
+    Row p99{"put latency while a snapshot is written, p99", "us", Better::Less, "while none is", 5};
+    Row longest{"the longest of them", "us", Better::Less, ""};
+    std::size_t next = 0;
+    const auto put = [&](std::size_t) { store.put_and_wait(replacing[next++ % images]); };
+    for (std::size_t round = 0; round < settings.rounds; ++round) {
+        const auto idle = seconds_of_each(alone, put);
+        const std::uint64_t generation = store.stat("generation");
+        const std::uint64_t snapshots = store.stat("snapshots");
+        while (store.stat("generation") == generation)
+            put_all(store, hurried);
+        std::vector<double> beside;
+        while (store.stat("snapshots") == snapshots)
+            for (const double each : seconds_of_each(between_looks, put))
+                beside.push_back(each);
+        p99.ours.push_back(1e6 * quantile(beside, 0.99));
+        p99.other.push_back(1e6 * quantile(idle, 0.99));
+        longest.ours.push_back(1e6 * quantile(beside, 1));
+    }
+    return {p99, longest};
 }
 
 std::vector<Row> burst(const Settings &settings) {
@@ -195,7 +229,7 @@ std::vector<Row> completion(const Settings &settings) {
     waybill_queue *queue = nullptr;
     require(api->queue_create(&queue, nullptr), "queue_create");
     AppendedFile file(directory / "file", allocated);
-    Row row{"put to completion by eventfd", "us", Better::Less, "append into allocated space"};
+    Row row{"put to completion by eventfd", "us", Better::Less, "append into zeroed space"};
     Row beyond{"the same beyond the append", "us", Better::Less, "", {}, 30};
     row.disturbed = repeat(settings.rounds, [&] {
         const auto put = [&](std::size_t i) {

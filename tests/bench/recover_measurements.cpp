@@ -4,9 +4,9 @@
 #include "rounds.h"
 #include "workload.h"
 
-#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <spawn.h>
@@ -33,24 +33,40 @@ static double told(const char *file, const std::string &word) {
     throw std::runtime_error(word + " is not in /proc/self/" + file);
 }
 
-int recover_and_report(const waybill::Library &library, const std::string &directory) {
-    const Clock::time_point began = Clock::now();
-    waybill::Store store = waybill::Store::create(library, configuration(directory));
-    const Clock::time_point created = Clock::now();
-    const waybill::Outcome outcome = store.recover().get();
-    const double recovered = seconds_since(created), both = seconds_since(began);
-    std::printf("%.6f %.6f %.3f %zu\n", 1e3 * recovered, 1e3 * both,
-                told("status", "VmHWM:") / 1024, static_cast<std::size_t>(outcome.image_count));
-    return 0;
-}
-
+/// What a process finds that has just started.
 struct Recovered {
-    double recover_ms, both_ms, peak_mib;
+    double load_ms;    ///< of the library, and Qt with it
+    double recover_ms; ///< without create
+    double both_ms;
+    double first_ms; ///< create, recover and a get
+    double resident_mib, peak_mib;
     std::size_t images;
 };
 
-/// Runs this program once more, so that no memory and no thread of an earlier store helps.
-static Recovered recover_elsewhere(const Settings &settings, const std::string &directory) {
+int recover_and_report(const std::string &library_path, const std::string &directory) {
+    Recovered found{};
+    const Clock::time_point started = Clock::now();
+    const waybill::Library library(library_path);
+    found.load_ms = 1e3 * seconds_since(started);
+    const Clock::time_point began = Clock::now();
+    waybill::Store store = waybill::Store::create(library, configuration(directory));
+    const Clock::time_point created = Clock::now();
+    found.images = static_cast<std::size_t>(store.recover().get().image_count);
+    found.recover_ms = 1e3 * seconds_since(created);
+    found.both_ms = 1e3 * seconds_since(began);
+    if (!store.get(canonical_name(found.images / 2)))
+        throw std::runtime_error("an image was not recovered");
+    found.first_ms = 1e3 * seconds_since(began);
+    found.resident_mib = told("status", "VmRSS:") / 1024;
+    found.peak_mib = told("status", "VmHWM:") / 1024;
+    std::printf("%.6f %.6f %.6f %.6f %.3f %.3f %zu\n", found.load_ms, found.recover_ms,
+                found.both_ms, found.first_ms, found.resident_mib, found.peak_mib, found.images);
+    return 0;
+}
+
+/// Runs a program to its end; returns what it printed. So no memory and no thread of an earlier
+/// store helps.
+static std::string output_of(const std::string &program, std::vector<std::string> words) {
     int ends[2];
     if (::pipe(ends) != 0)
         throw std::system_error(errno, std::generic_category(), "pipe");
@@ -58,18 +74,18 @@ static Recovered recover_elsewhere(const Settings &settings, const std::string &
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     ::posix_spawn_file_actions_addclose(&actions, ends[0]);
-    std::array<std::string, 5> words = {"waybill_bench", "--library", settings.library_path,
-                                        "--recover", directory};
-    std::array<char *, 6> arguments{};
-    for (std::size_t i = 0; i < words.size(); ++i)
-        arguments[i] = words[i].data();
+    words.insert(words.begin(), program);
+    std::vector<char *> arguments;
+    for (std::string &word : words)
+        arguments.push_back(word.data());
+    arguments.push_back(nullptr);
     pid_t child = 0;
     const int failed =
-        ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, arguments.data(), environ);
+        ::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
     if (failed != 0)
-        throw std::system_error(failed, std::generic_category(), "posix_spawn");
+        throw std::system_error(failed, std::generic_category(), program);
     char text[256] = {};
     std::size_t length = 0;
     for (ssize_t got; (got = ::read(ends[0], text + length, sizeof text - 1 - length)) > 0;)
@@ -77,37 +93,87 @@ static Recovered recover_elsewhere(const Settings &settings, const std::string &
     ::close(ends[0]);
     int status = 0;
     ::waitpid(child, &status, 0);
+    if (status != 0)
+        throw std::runtime_error(program + ": the process that was to recover the store failed");
+    return text;
+}
+
+static const std::string this_program = std::filesystem::read_symlink("/proc/self/exe");
+
+static Recovered recover_elsewhere(const Settings &settings, const std::string &directory,
+                                   std::size_t images) {
+    const std::string text =
+        output_of(this_program, {"--library", settings.library_path, "--recover", directory});
     Recovered found{};
-    if (status != 0 || std::sscanf(text, "%lf %lf %lf %zu", &found.recover_ms, &found.both_ms,
-                                   &found.peak_mib, &found.images) != 4)
-        throw std::runtime_error("the process that was to recover the store failed");
+    if (std::sscanf(text.c_str(), "%lf %lf %lf %lf %lf %lf %zu", &found.load_ms, &found.recover_ms,
+                    &found.both_ms, &found.first_ms, &found.resident_mib, &found.peak_mib,
+                    &found.images) != 7 ||
+        found.images != images)
+        throw std::runtime_error("not every image was recovered");
     return found;
 }
 
-std::vector<Row> recover(const Settings &settings) {
-    constexpr std::size_t images = 100'000;
+static double bare_ms(const std::string &directory, std::size_t images) {
+    const std::string text = output_of(this_program + "_recovery", {directory});
+    double ms = 0;
+    std::size_t found = 0;
+    if (std::sscanf(text.c_str(), "%lf %zu", &ms, &found) != 2 || found != images)
+        throw std::runtime_error("the bare recovery did not find every image");
+    return ms;
+}
+
+static std::vector<Row> recover_among(const Settings &settings, std::size_t images,
+                                      const std::string &count, double target_ms) {
     const Directory directory(settings, "recover");
     const std::string store = directory / "store";
-    OpenStore(settings.library, store).fill(images);
-    const std::string other = "files read into memory";
-    Row alone{"recover, 100,000 x 10 layers", "ms", Better::Less, other};
-    Row both{"create + recover, 100,000 x 10 layers", "ms", Better::Less, other};
-    Row memory{"peak memory of that process", "MiB", Better::Less, "size of the files"};
+    double records_mib = 0;
+    {
+        OpenStore filled(settings.library, store);
+        filled.fill(images);
+        records_mib = static_cast<double>(filled.stat("recordBytes")) / (1u << 20);
+    }
+    const std::string other = "read, checksum, verify, index";
+    Row alone{"recover, " + count + " x 10 layers", "ms", Better::Less, other, 1.2, target_ms};
+    Row both{"create + recover, " + count, "ms", Better::Less, other};
+    Row memory{"resident memory then", "MiB", Better::Less, "the records' bytes", 1.4};
+    Row peak{"peak memory of that process", "MiB", Better::Less, "the records' bytes"};
     (void)read_all(store);
     for (std::size_t round = 0; round < settings.rounds; ++round) {
-        const Recovered found = recover_elsewhere(settings, store);
-        if (found.images != images)
-            throw std::runtime_error("not every image was recovered");
-        const Clock::time_point began = Clock::now();
-        const std::size_t bytes = read_all(store);
-        alone.other.push_back(1e3 * seconds_since(began));
-        both.other.push_back(alone.other.back());
+        const Recovered found = recover_elsewhere(settings, store, images);
+        const double bare = bare_ms(store, images);
         alone.ours.push_back(found.recover_ms);
         both.ours.push_back(found.both_ms);
-        memory.ours.push_back(found.peak_mib);
-        memory.other.push_back(static_cast<double>(bytes) / (1u << 20));
+        memory.ours.push_back(found.resident_mib);
+        peak.ours.push_back(found.peak_mib);
+        alone.other.push_back(bare);
+        both.other.push_back(bare);
+        memory.other.push_back(records_mib);
+        peak.other.push_back(records_mib);
     }
-    return {alone, both, memory};
+    return {alone, both, memory, peak};
+}
+
+std::vector<Row> recover(const Settings &settings) {
+    return recover_among(settings, 100'000, "100,000", 90);
+}
+
+std::vector<Row> recover_million(const Settings &settings) {
+    return recover_among(settings, 1'000'000, "1,000,000", 900);
+}
+
+std::vector<Row> first_get(const Settings &settings) {
+    constexpr std::size_t images = 10'000;
+    const Directory directory(settings, "first-get");
+    const std::string store = directory / "store";
+    OpenStore(settings.library, store).fill(images);
+    Row first{"create + recover + get, 10,000", "ms", Better::Less, "", {}, 10};
+    Row load{"the library loaded, Qt with it", "ms", Better::Less, ""};
+    for (std::size_t round = 0; round < settings.rounds; ++round) {
+        const Recovered found = recover_elsewhere(settings, store, images);
+        first.ours.push_back(found.first_ms);
+        load.ours.push_back(found.load_ms);
+    }
+    return {first, load};
 }
 
 /// What a host pays that starts with nothing.
@@ -165,6 +231,11 @@ std::vector<Row> overwrites(const Settings &settings) {
         pass();
     const double written = told("io", "write_bytes:") - written_before;
     const double grown_mib = (told("status", "VmRSS:") - memory_before) / 1024;
+    const std::uint64_t generation = store.stat("generation");
+    for (std::size_t i = 0; store.stat("generation") == generation; ++i)
+        store.put_and_wait(replacing[i % images]);
+    while (store.stat("snapshots") + 1 < store.stat("generation"))
+        ::usleep(1000); // The older journal goes with the end of the snapshot.
     const auto [snapshot, blocks] = snapshot_and_blocks(path);
     const double record = snapshot / images;
     Row amplification{"bytes written a byte put, 1,000,000 puts", "x", Better::Less, "", {}, 2.5};
@@ -173,7 +244,8 @@ std::vector<Row> overwrites(const Settings &settings) {
     growth.ours = {grown_mib};
     Row size{"snapshot, bytes an image", "B", Better::Less, "", {}, 950};
     size.ours = {record};
-    Row allocated{"all files, allocated, bytes an image", "B", Better::Less, ""};
+    Row allocated{
+        "all files, allocated, after a rotation, bytes an image", "B", Better::Less, "", {}, 950};
     allocated.ours = {blocks / images};
     return {amplification, growth, size, allocated};
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
 #include <utility>
 
 namespace bench {
@@ -134,6 +136,15 @@ void OpenStore::put_and_wait(const waybill_image_spec &spec) {
     const std::int32_t code = api_->future_wait(future, -1, nullptr);
     api_->future_free(future);
     require(code, "put");
+}
+
+std::uint64_t OpenStore::stat(const char *key) const {
+    const std::string stats = store_.report("stats");
+    const std::string before = "\"" + std::string(key) + "\":";
+    const std::size_t at = stats.find(before);
+    if (at == std::string::npos)
+        throw std::runtime_error(std::string(key) + " is not in the stats");
+    return std::strtoull(stats.c_str() + at + before.size(), nullptr, 10);
 }
 
 } // namespace bench

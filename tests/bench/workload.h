@@ -51,6 +51,9 @@ class OpenStore final {
     /// Puts one image and waits until it is durable.
     void put_and_wait(const waybill_image_spec &spec);
 
+    /// A number of the report "stats".
+    std::uint64_t stat(const char *key) const;
+
     const waybill_api *api() const { return api_; }
     waybill_store *get_c() const { return store_.get_c(); }
     waybill::Store &store() { return store_; }

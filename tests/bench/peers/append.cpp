@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: Waybill contributors
-// The limit of a put by one writer: the record's bytes into allocated space, and a sync.
+// The limit of a put by one writer: the record's bytes where zeros have been written, and a sync.
 #include "../bare_loops.h"
 #include "engine.h"
 

@@ -17,7 +17,7 @@ const std::vector<EngineProfile> &engine_profiles() {
          "puts not durable", Role::Store, true},
         {"mesos-sync", "the same with file and directory synced, which upstream does not do",
          "variant, not upstream", Role::Store, true},
-        {"append", "the record's bytes into allocated space, and fdatasync", "limit",
+        {"append", "the record's bytes over zeros, and fdatasync", "limit",
          Role::AppendLimit, false, true},
         {"group-commit", "threads that share a sync, 1 KiB each", "limit", Role::GroupLimit},
         {"hash-table", "records in memory, copied out", "limit", Role::TableLimit},

@@ -7,7 +7,7 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t allocated_bytes = std::size_t{1} << 30;
+constexpr std::size_t allocated_bytes = std::size_t{512} << 20;
 
 class SharedSync final : public Engine {
   public:
