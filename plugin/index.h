@@ -92,6 +92,11 @@ class Index final {
     /// there, too.
     void reserve(std::size_t puts, std::size_t removals);
     void add_name(const Frame &frame) { (void)name_for(frame); }
+    /// Has the memory come that a put under this hash will look at first.
+    void expect(std::uint64_t hash) const {
+        const Table *table = table_.load(std::memory_order_relaxed);
+        __builtin_prefetch(&table->entries[hash & table->mask]);
+    }
     /// Publishes `frame` under its key; the index owns it from now on.
     void put(Frame *frame);
     /// Whether there was such an image.

@@ -10,7 +10,8 @@ namespace waybill {
 
 namespace {
 
-/// A window that moves over the file, so that reading takes few calls and no second copy of it.
+/// A window that moves over the file, so that reading takes few calls. It is small where batches
+/// are large: those are read where they are wanted, and only their heads by way of the window.
 class Window final {
   public:
     Window(File &file, std::uint64_t size) : file_(file), size_(size) {}
@@ -25,9 +26,9 @@ class Window final {
         return std::clamp(*data & ~std::uint64_t{7}, offset, std::max(offset, size_));
     }
 
-    /// Copies bytes out. Large pieces are read where they are wanted, not by way of the window.
     Status copy(std::uint64_t offset, std::span<std::uint8_t> out) {
-        if (out.size() > window_bytes / 8) {
+        if (out.size() > window_bytes_max / 4) {
+            window_bytes_ = window_bytes_min;
             Result<std::size_t> got = file_.read(offset, out);
             if (!got.ok())
                 return got.status();
@@ -48,7 +49,8 @@ class Window final {
         length = static_cast<std::size_t>(std::min<std::uint64_t>(length, size_ - offset));
         if (offset < start_ || offset + length > start_ + held_.size()) {
             const std::size_t wanted = static_cast<std::size_t>(
-                std::min<std::uint64_t>(std::max(length, window_bytes), size_ - offset));
+                std::min<std::uint64_t>(std::max(length, window_bytes_), size_ - offset));
+            window_bytes_ = std::min(4 * window_bytes_, window_bytes_max);
             held_.resize(wanted);
             start_ = offset;
             Result<std::size_t> got = file_.read(offset, held_);
@@ -63,11 +65,13 @@ class Window final {
     }
 
   private:
-    static constexpr std::size_t window_bytes = 1u << 20;
+    /// More would be memory of its own, which is taken from all processors when it is given back.
+    static constexpr std::size_t window_bytes_min = 4u << 10, window_bytes_max = 64u << 10;
 
     File &file_;
     std::uint64_t size_;
     std::uint64_t start_ = 0;
+    std::size_t window_bytes_ = window_bytes_min; ///< of the next one
     std::vector<std::uint8_t> held_;
 };
 
@@ -152,6 +156,8 @@ Result<bool> LogScan::deliver(std::uint64_t offset, const BatchHeader &header) {
         if (frame->magic != frame_magic || length > size - at ||
             frame->revision > limits::revision_max)
             break; // Cannot be: the checksum holds. But never trust a length with memory.
+        if (length + sizeof(Frame) <= size - at)
+            receiver_.coming(*reinterpret_cast<const Frame *>(memory + at + length));
         receiver_.frame(*frame, offset + sizeof header + at);
         at += length;
     }

@@ -33,6 +33,8 @@ class LogReceiver {
     virtual void file_bytes(std::uint64_t size_bytes) = 0;
     /// Room for the frames of one batch; they are delivered in it.
     virtual std::uint8_t *batch_memory(std::size_t size_bytes) = 0;
+    /// What may be the next record, and will be looked at before it is delivered.
+    virtual void coming(const Frame &) {}
     /// A record whose checksums hold. The payload is not verified yet.
     virtual void frame(Frame &frame, std::uint64_t offset) = 0;
     /// A record whose head holds and whose payload does not.

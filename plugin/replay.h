@@ -33,6 +33,7 @@ class Replay final : public LogReceiver {
 
     void file_bytes(std::uint64_t size_bytes) override;
     std::uint8_t *batch_memory(std::size_t size_bytes) override;
+    void coming(const Frame &frame) override { index_.expect(frame.key_hash); }
     void frame(Frame &frame, std::uint64_t offset) override;
     void damaged_frame(const Frame &head, Bytes payload, std::uint64_t offset) override;
     void damaged_bytes(std::uint64_t offset, Bytes remains) override;
