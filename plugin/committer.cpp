@@ -426,13 +426,13 @@ Status Committer::rotate() {
 }
 
 void Committer::start_snapshot(FileHeader header) {
-    // The state at the cut: the frames stay alive as long as the reader does.
-    auto reader = std::make_shared<const Epoch::Reader>(index_.epoch());
+    // The state at the cut.
+    index_.keep_up_to(header.first_revision);
     auto frames = std::make_shared<std::vector<const Frame *>>();
     frames->reserve(index_.image_count());
     index_.scan([&](const Frame &frame) { frames->push_back(&frame); });
     snapshot_under_way_.store(true);
-    background_([this, header, frames, reader]() mutable {
+    background_([this, header, frames] {
         Status status;
         try {
             bool named = false;
@@ -446,12 +446,12 @@ void Committer::start_snapshot(FileHeader header) {
         } catch (...) {
             status = thrown_failure();
         }
-        reader.reset();
         snapshot_ended(status);
     });
 }
 
 void Committer::snapshot_ended(const Status &status) noexcept {
+    index_.keep_no_longer();
     if (status.ok()) {
         snapshots_.fetch_add(1, std::memory_order_relaxed);
     } else {

@@ -42,6 +42,7 @@ void Index::clear() {
     free_all();
     table_.store(fresh);
     retired_.clear();
+    kept_.clear();
     lookups_.clear();
     watched_ = held_ = 0;
     blocks_.clear();
@@ -75,11 +76,12 @@ void Index::free_all() noexcept {
             std::free(&frame);
     };
     for_each_frame(free_frame);
-    for (const Retired &gone : retired_) {
-        if (gone.frame)
-            free_frame(*gone.frame);
-        delete gone.table;
-    }
+    for (const auto *list : {&retired_, &kept_})
+        for (const Retired &gone : *list) {
+            if (gone.frame)
+                free_frame(*gone.frame);
+            delete gone.table;
+        }
     for (Block &block : blocks_)
         if (block.bytes &&
             holds_pinned(pinned, block.bytes.get(), block.bytes.get() + block.size_bytes)) {
@@ -184,9 +186,9 @@ void Index::account(const Frame &frame, bool add) {
 }
 
 void Index::reserve_retired(std::size_t more) {
-    const std::size_t needed = retired_.size() + more;
-    if (needed > retired_.capacity())
-        retired_.reserve(std::max(needed, 2 * retired_.capacity()));
+    for (auto *list : {&retired_, &kept_})
+        if (const std::size_t needed = list->size() + more; needed > list->capacity())
+            list->reserve(std::max(needed, 2 * list->capacity()));
 }
 
 void Index::reserve(std::size_t puts, std::size_t removals) {
@@ -269,7 +271,17 @@ void Index::set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear) {
 }
 
 void Index::retire(Frame *frame) {
-    retired_.push_back({epoch_.current(), frame, nullptr, nullptr});
+    (frame->revision < kept_end_.load() ? kept_ : retired_)
+        .push_back({epoch_.current(), frame, nullptr, nullptr});
+}
+
+void Index::take_back_kept() {
+    if (kept_.empty() || kept_end_.load() != 0)
+        return;
+    retired_.reserve(retired_.size() + kept_.size());
+    for (const Retired &gone : kept_)
+        retired_.push_back({epoch_.current(), gone.frame, nullptr, nullptr});
+    kept_.clear();
 }
 
 void Index::release(Frame *frame) {
@@ -295,6 +307,11 @@ bool Index::lookups_are_over() {
 void Index::reclaim() noexcept {
     // Looking through all pins for each frame would cost more than it gives.
     constexpr std::size_t frames_min = 16, pins_a_frame_max = 64;
+    try {
+        take_back_kept();
+    } catch (const std::bad_alloc &) {
+        return; // It is tried again after the next batch.
+    }
     if (watched_ == 0 && retired_.size() - held_ <
                              std::max(frames_min, Pins::of_process().capacity() / pins_a_frame_max))
         return;

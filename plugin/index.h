@@ -104,6 +104,12 @@ class Index final {
     void set_flags(Frame &frame, std::uint16_t set, std::uint16_t clear);
     /// Frees what no reader can see any longer.
     void reclaim() noexcept;
+    /// Keeps the frames that the index has now, of this revision at most, until keep_no_longer():
+    /// for who reads them for long. What is put meanwhile, and replaced, is freed as ever, which an
+    /// Epoch::Reader would not let happen. One at a time.
+    void keep_up_to(std::uint64_t revision) { kept_end_.store(revision + 1); }
+    /// Any thread.
+    void keep_no_longer() { kept_end_.store(0); }
 
   private:
     /// A name that was ever put since the table grew last; without a frame there is no such image.
@@ -171,6 +177,7 @@ class Index final {
     Name &name_for(const Frame &frame);
     void free_all() noexcept;
     void reserve_retired(std::size_t more);
+    void take_back_kept();
     void grow(std::size_t more);
     void retire(Frame *frame);
     void release(Frame *frame);
@@ -199,6 +206,8 @@ class Index final {
     std::vector<std::uint32_t> free_numbers_;
     /// What has left the index, in that order, and has not been freed.
     std::vector<Retired> retired_;
+    std::vector<Retired> kept_; ///< retired, but for who keeps them
+    std::atomic<std::uint64_t> kept_end_{0};
     /// The lookups that may still see the first `watched_` of them.
     std::vector<Pins::Lookup> lookups_;
     std::size_t watched_ = 0;

@@ -43,6 +43,7 @@ class IndexTest : public QObject {
     void agreesWithAMapUnderRandomUse();
     void clearedIndexIsLikeNew();
     void heldImageOutlivesTheIndex();
+    void onlyWhatIsKeptOutlivesItsReplacement();
     void heldImageStaysWhileItIsReplaced();
     void replacedImagesAreFreedWhileOneIsHeld();
     void namesThatPassThroughAreFreed();
@@ -157,8 +158,9 @@ ImagePin pin_of(const Index &index, const std::string &name) {
 }
 
 /// A frame in a block of its own, as recovery makes them.
-void put_in_block(Index &index, const std::string &name, const std::string &value) {
-    const FramePtr frame = SampleImage{name, value}.frame(1);
+const Frame *put_in_block(Index &index, const std::string &name, const std::string &value,
+                          std::uint64_t revision = 1) {
+    const FramePtr frame = SampleImage{name, value}.frame(revision);
     const std::size_t size = sizeof(Frame) + frame->payload_bytes;
     std::uint32_t number = 0;
     auto *placed = reinterpret_cast<Frame *>(index.add_block(size, &number));
@@ -166,6 +168,7 @@ void put_in_block(Index &index, const std::string &name, const std::string &valu
     placed->block = number;
     index.put(placed);
     index.seal_block(number, 1);
+    return placed;
 }
 
 } // namespace
@@ -191,6 +194,28 @@ void IndexTest::heldImageOutlivesTheIndex() {
     QCOMPARE(value_of(in_block->frame()), std::string("2"));
     QCOMPARE(value_of(replaced->frame()), std::string("3"));
     QCOMPARE(value_of(removed->frame()), std::string("4"));
+}
+
+/// Of what a snapshot reads nothing goes before its end; what came after its cut does not wait.
+void IndexTest::onlyWhatIsKeptOutlivesItsReplacement() {
+    Index index;
+    const Frame *first = put_in_block(index, "a", "first"); // In revision 1.
+    index.keep_up_to(1);
+    std::uint32_t before = 0, after = 0;
+    index.seal_block((static_cast<void>(index.add_block(64, &before)), before), 0);
+    for (std::uint64_t revision = 2; revision < 5000; ++revision) {
+        put_in_block(index, "a", "later", revision);
+        index.reclaim();
+    }
+    index.seal_block((static_cast<void>(index.add_block(64, &after)), after), 0);
+    QVERIFY2(after < before + 200, "blocks of replaced frames are not used again");
+    QCOMPARE(value_of(*first), std::string("first"));
+    index.keep_no_longer();
+    for (std::uint64_t revision = 5000; revision < 5100; ++revision) {
+        put_in_block(index, "a", "last", revision);
+        index.reclaim();
+    }
+    QCOMPARE(index.image_count(), std::uint64_t{1});
 }
 
 void IndexTest::heldImageStaysWhileItIsReplaced() {
