@@ -286,6 +286,9 @@ void Committer::commit(Taken taken) {
             taken[i].operation->draft() = Outcome{};
             commit_guarded(taken.subspan(i, 1));
         }
+        // Each rang a bell at which the waiters of all of them may sleep.
+        for (const Submission &submission : taken)
+            submission.operation->bell()->wake_all();
         return;
     }
     // After Io what was written may yet turn up: its revisions are never used again.

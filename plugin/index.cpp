@@ -229,7 +229,7 @@ Index::Name &Index::name_for(const Frame &frame) {
     grow(1);
     const std::size_t bytes = offsetof(Name, key) + key.padded_bytes();
     auto *name = static_cast<Name *>(names_.allocate(bytes, alignof(Name)));
-    if (reinterpret_cast<std::uintptr_t>(name) >> (slot_address_bits - 1) != 0)
+    if (reinterpret_cast<std::uintptr_t>(name) >> slot_address_bits != 0)
         throw std::bad_alloc(); // No Linux gives such an address to whom did not ask for one.
     new (&name->frame) std::atomic<Frame *>(nullptr);
     name->key_hash = frame.key_hash;

@@ -79,7 +79,8 @@ class Operation final {
 
     void finish() noexcept {
         end();
-        bell_->ring();
+        // Others may sleep at the bell whose own have not ended: a ring could wake just those.
+        bell_->wake_all();
     }
 
     void fail(Status status) noexcept {

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <barrier>
+#include <chrono>
+#include <future>
 #include <mutex>
 #include <random>
 #include <set>
@@ -51,6 +53,7 @@ class ConcurrencyTest : public QObject {
     void futuresEndWithTheirOperation();
     void everybodyWhoWaitsIsWoken();
     void waitersForOneOperationAreAllWoken();
+    void whoWaitsForOneThatEndsAloneIsWoken();
 };
 
 void ConcurrencyTest::stateAfterARestartIsWhatWasAcknowledged() {
@@ -350,6 +353,41 @@ void ConcurrencyTest::waitersForOneOperationAreAllWoken() {
             thread.join();
         QVERIFY((*operation)->finished());
     }
+}
+
+/// One that is withdrawn ends before those that it was submitted with, whose waiters came first.
+void ConcurrencyTest::whoWaitsForOneThatEndsAloneIsWoken() {
+    const auto bell = std::make_shared<Bell>();
+    std::vector<OperationPtr> going_on;
+    std::vector<std::thread> waiting;
+    std::atomic<int> begun{0};
+    for (int i = 0; i < 64; ++i) {
+        going_on.push_back(std::make_shared<Operation>(bell));
+        waiting.emplace_back([&begun, operation = going_on.back()] {
+            ++begun;
+            (void)operation->wait(-1);
+        });
+    }
+    while (begun < 64 || !bell->anybody_sleeps())
+        std::this_thread::yield();
+    const auto withdrawn = std::make_shared<Operation>(bell);
+    std::promise<void> woken;
+    waiting.emplace_back([&] {
+        ++begun;
+        (void)withdrawn->wait(-1);
+        woken.set_value();
+    });
+    while (begun < 65)
+        std::this_thread::yield();
+    QVERIFY(withdrawn->cancel());
+    const bool in_time =
+        woken.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready;
+    for (const OperationPtr &operation : going_on)
+        operation->finish();
+    bell->wake_all();
+    for (std::thread &thread : waiting)
+        thread.join();
+    QVERIFY2(in_time, "it sleeps until the others end");
 }
 
 QTEST_APPLESS_MAIN(ConcurrencyTest)
