@@ -97,10 +97,10 @@ class Retention final {
     Retained finish() {
         judge();
         const std::span<IdTable::Entry> all = uses_->entries();
-        const auto unused = std::ranges::partition(all, [](const IdTable::Entry &entry) {
+        const auto unused = std::partition(all.begin(), all.end(), [](const IdTable::Entry &entry) {
             return (entry.marks & BlobSet::mark_survives) != 0;
         });
-        const std::size_t used = all.size() - unused.size();
+        const auto used = static_cast<std::size_t>(unused - all.begin());
         result_.used = BlobSet(uses_, all.first(used));
         result_.unused = BlobSet(uses_, all.subspan(used));
         return std::move(result_);
