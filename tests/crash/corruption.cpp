@@ -122,8 +122,13 @@ Sound make_sound() {
     }
     for (const std::string &name : disk.names()) {
         sound.files[name] = disk.contents(name);
-        if (name.starts_with("journal.")) // Some of the space that is reserved behind it.
-            sound.files[name].resize(sound.files[name].size() + 64);
+        if (name.starts_with("journal.")) {
+            // Some of the zeros behind it: they are all the same.
+            std::vector<std::uint8_t> &bytes = sound.files[name];
+            while (!bytes.empty() && bytes.back() == 0)
+                bytes.pop_back();
+            bytes.resize(padded(bytes.size()) + 64);
+        }
     }
     Index index;
     Result<Recovered> recovered = recover_store(disk, {}, index);

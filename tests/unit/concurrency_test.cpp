@@ -319,10 +319,10 @@ void ConcurrencyTest::futuresEndWithTheirOperation() {
 void ConcurrencyTest::everybodyWhoWaitsIsWoken() {
     ScratchStore store;
     QVERIFY(store.open().ok());
-    constexpr int threads = 48, rounds = 40;
+    constexpr int waiters = 48, rounds = 40;
     std::atomic<int> woken{0};
     std::vector<std::thread> waiting;
-    for (int thread = 0; thread < threads; ++thread)
+    for (int thread = 0; thread < waiters; ++thread)
         waiting.emplace_back([&, thread] {
             for (int round = 0; round < rounds; ++round) {
                 const SampleImage image{"image" + std::to_string(thread % 7), "x"};
@@ -336,7 +336,7 @@ void ConcurrencyTest::everybodyWhoWaitsIsWoken() {
         });
     for (std::thread &thread : waiting)
         thread.join();
-    QCOMPARE(woken.load(), (threads - (threads + 4) / 5) * rounds);
+    QCOMPARE(woken.load(), (waiters - (waiters + 4) / 5) * rounds);
 }
 
 /// Several threads wait for one operation, and the first to wake may not wake the others at once.
