@@ -105,15 +105,6 @@ struct Frame {
 };
 static_assert(sizeof(Frame) == 48);
 
-/// For who is about to read all of a frame: one wait for memory instead of one a line. A large
-/// one is read long enough for the processor to see where that goes.
-inline void ask_for(const Frame &frame) {
-    constexpr std::size_t line_bytes = 64, bytes_max = 1024;
-    const auto *bytes = reinterpret_cast<const std::uint8_t *>(&frame);
-    for (std::size_t at = 0; at < bytes_max; at += line_bytes)
-        __builtin_prefetch(bytes + at);
-}
-
 /// So many zeros, at least, always stand behind the last batch of a journal: one that ends without
 /// them was cut off.
 inline constexpr std::size_t journal_end_bytes = 8;

@@ -7,8 +7,9 @@
 // what it compares, and leaves the frame to whoever reads it.
 // Invariants: one writer (recovery, then the committer); lookups wait for nobody and take no lock;
 // a frame that has been published is never changed except for its flags, and is freed only when
-// no lookup and no scan can still see it and no host holds it. `publishing` is held, by the writer
-// alone, only while memory changes, never during I/O: scans share it and so see whole transactions.
+// no lookup and no scan can still see it, no host holds it and no snapshot is being written of it.
+// `publishing` is held, by the writer alone, only while memory changes, never during I/O: scans
+// share it and so see whole transactions.
 #pragma once
 
 #include "epoch.h"

@@ -56,6 +56,16 @@ struct SampleJournal {
     std::uint64_t revision = 0;
 };
 
+/// An empty one, whose bytes a Reading understands.
+Result<std::unique_ptr<JournalWriter>> start_journal(MemoryDisk &disk,
+                                                     std::uint64_t reserve_bytes = 0) {
+    FileHeader header{};
+    header.salt = SampleJournal::salt;
+    header.generation = 1;
+    bool left_behind = false;
+    return JournalWriter::start(disk, header, reserve_bytes, &left_behind);
+}
+
 const Images sample_images = {{"a", "1"}, {"b", "2"}, {"c", "1"},
                               {"d", "1"}, {"e", "1"}, {"f", "1"}};
 const Images without_last_batch = {{"a", "1"}, {"b", "2"}, {"c", "1"}, {"d", "1"}};
@@ -411,13 +421,8 @@ void JournalTest::failedSyncIsFinal() {
 
 void JournalTest::fullDiskLeavesTheJournalUsable() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
     disk.capacity = 200 << 10;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, 0, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
     QVERIFY(writer.ok());
     Batch huge = one_put({"huge", std::string(4000, 'x')}, 1);
     for (std::uint64_t revision = 2; revision <= 100; ++revision) {
@@ -435,12 +440,7 @@ void JournalTest::fullDiskLeavesTheJournalUsable() {
 
 void JournalTest::partlyWrittenBatchIsZeroedWhenTheDiskIsFull() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, 0, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
     QVERIFY(writer.ok());
     bool failing = true;
     disk.before = [&](const std::string &call, const std::string &) {
@@ -454,12 +454,7 @@ void JournalTest::partlyWrittenBatchIsZeroedWhenTheDiskIsFull() {
 
 void JournalTest::smallBatchesGoWhereZerosHaveBeenWritten() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, 0, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
     QVERIFY(writer.ok());
     int writes = 0;
     disk.before = [&](const std::string &call, const std::string &) {
@@ -476,12 +471,7 @@ void JournalTest::smallBatchesGoWhereZerosHaveBeenWritten() {
 
 void JournalTest::zerosThatFindNoRoomCostNoPut() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, 0, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
     QVERIFY(writer.ok());
     int writes = 0;
     disk.before = [&](const std::string &call, const std::string &) {
@@ -495,14 +485,9 @@ void JournalTest::zerosThatFindNoRoomCostNoPut() {
 
 void JournalTest::putMayNotUseTheReserve() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
     constexpr std::uint64_t reserve = 10'000;
     disk.capacity = header_block_bytes + reserve + 1'000;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, reserve, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk, reserve);
     QVERIFY(writer.ok());
     std::uint64_t revision = 0;
     Status status;
@@ -518,14 +503,9 @@ void JournalTest::putMayNotUseTheReserve() {
 /// A full store may be opened and closed any number of times before something is removed from it.
 void JournalTest::marksLeaveTheReserveToRemovals() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
     constexpr std::uint64_t reserve = 10'000;
     disk.capacity = header_block_bytes + reserve + 1'000;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, reserve, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk, reserve);
     QVERIFY(writer.ok());
     Status marked;
     for (int i = 0; i < 1'000 && marked.ok(); ++i)
@@ -539,14 +519,9 @@ void JournalTest::marksLeaveTheReserveToRemovals() {
 
 void JournalTest::removalMayUseTheReserve() {
     MemoryDisk disk;
-    FileHeader header{};
-    header.salt = SampleJournal::salt;
-    header.generation = 1;
     constexpr std::uint64_t reserve = 10'000;
     disk.capacity = header_block_bytes + reserve + 100;
-    bool left_behind = false;
-    Result<std::unique_ptr<JournalWriter>> writer =
-        JournalWriter::start(disk, header, reserve, &left_behind);
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk, reserve);
     QVERIFY(writer.ok());
     Batch put = one_put({"a", "1"}, 1);
     QCOMPARE((*writer)->append(put, reserve, false).code, Code::NoSpace);
