@@ -3,7 +3,7 @@
 #include "lock.h"
 
 #include "posix_disk.h"
-#include "recovery.h"
+#include "store_mark.h"
 #include "system_call.h"
 
 #include <cerrno>

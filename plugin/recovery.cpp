@@ -5,6 +5,7 @@
 #include "limits.h"
 #include "replay.h"
 #include "snapshot.h"
+#include "store_mark.h"
 
 #include <algorithm>
 
@@ -22,16 +23,6 @@ namespace {
 /// journal holds more transactions than this.
 constexpr std::uint64_t revisions_of_a_lost_journal = 1ull << 32;
 
-/// "waybill store <id> <checksum of the id>\n"
-constexpr std::string_view lock_mark = "waybill store ";
-constexpr std::size_t lock_mark_bytes = 64;
-
-std::string mark_of(const StoreId &id) {
-    const std::uint64_t sum = checksum(id, 0);
-    return std::string(lock_mark) + hex(id) + " " +
-           hex(Bytes(reinterpret_cast<const std::uint8_t *>(&sum), sizeof sum)) + "\n";
-}
-
 class Recovery final {
   public:
     Recovery(Disk &disk, const RecoveryOptions &options, Index &index)
@@ -48,8 +39,6 @@ class Recovery final {
     };
 
     Status look_around();
-    Status read_mark();
-    Status write_mark();
     Status initialise();
     Result<bool> holds_nothing();
     Result<OpenLog> open_log(const std::string &name, FileKind kind);
@@ -71,8 +60,7 @@ class Recovery final {
     std::vector<std::uint64_t> journals_; ///< generations, ascending
     bool has_snapshot_ = false;
     bool snapshot_read_ = false;
-    bool initialised_ = false;      ///< LOCK has been marked
-    std::optional<StoreId> marked_; ///< with this id, if the mark is whole
+    StoreMark mark_;
     std::uint64_t base_generation_ = 0;
     bool write_anew_ = false;
     OpenLog newest_;
@@ -127,42 +115,11 @@ Status Recovery::look_around() {
             (void)disk_.unlink(name); // Left by a kill inside QSaveFile's commit.
     }
     std::ranges::sort(journals_);
-    return read_mark();
-}
-
-Status Recovery::read_mark() {
-    Result<std::unique_ptr<File>> file = disk_.open(lock_name, OpenMode::Read);
-    if (!file.ok())
-        return file.status();
-    std::uint8_t bytes[lock_mark_bytes] = {};
-    Result<std::size_t> got = (*file)->read(0, bytes);
-    if (!got.ok())
-        return got.status();
-    const std::string_view text(reinterpret_cast<const char *>(bytes), *got);
-    initialised_ = got.value() > 0 && bytes[0] != 0;
-    StoreId id{};
-    const std::string_view digits = text.substr(std::min(text.size(), lock_mark.size()));
-    for (std::size_t i = 0; i < id.size() && 2 * i + 1 < digits.size(); ++i) {
-        const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-        id[i] = static_cast<std::uint8_t>(digit(digits[2 * i]) << 4 | digit(digits[2 * i + 1]));
-    }
-    if (text != mark_of(id))
-        return {};
-    marked_ = id;
+    Result<StoreMark> mark = read_mark(disk_);
+    if (!mark.ok())
+        return mark.status();
+    mark_ = *mark;
     return {};
-}
-
-Status Recovery::write_mark() {
-    Result<std::unique_ptr<File>> file = disk_.open(lock_name, OpenMode::Write);
-    if (!file.ok())
-        return file.status();
-    const std::string text = mark_of(out_.store_id);
-    const Bytes bytes(reinterpret_cast<const std::uint8_t *>(text.data()), text.size());
-    if (Status written = (*file)->write(0, bytes); !written.ok())
-        return written;
-    if (Status synced = (*file)->sync(); !synced.ok())
-        return synced;
-    return disk_.sync_directory();
 }
 
 /// Whether nothing but zeros stands behind the header block.
@@ -182,7 +139,7 @@ static Result<bool> is_blank(File &file) {
 
 /// Whether the files are what an initialisation that never finished has left.
 Result<bool> Recovery::holds_nothing() {
-    if (initialised_ || has_snapshot_)
+    if (mark_.is_there || has_snapshot_)
         return false;
     for (const std::uint64_t generation : journals_) {
         Result<OpenLog> log = open_log(journal_name(generation), FileKind::Journal);
@@ -218,7 +175,7 @@ Status Recovery::initialise() {
     bool named = false;
     if (Status status = write_snapshot(disk_, header, {}, &named); !status.ok())
         return status;
-    return write_mark();
+    return write_mark(disk_, out_.store_id);
 }
 
 Result<Recovery::OpenLog> Recovery::open_log(const std::string &name, FileKind kind) {
@@ -264,7 +221,7 @@ Status Recovery::read_snapshot() {
         add_damage(snapshot_name, "neither copy of the header was whole");
         return {};
     }
-    if (marked_ && log->header.store_id != *marked_) {
+    if (mark_.id && log->header.store_id != *mark_.id) {
         add_damage(snapshot_name, "belongs to another store");
         return {};
     }
@@ -359,7 +316,7 @@ Status Recovery::read_journals() {
                                               " has a readable header");
         if (Status mode = check_mode(first->header.mode()); !mode.ok())
             return mode;
-        out_.store_id = marked_.value_or(first->header.store_id);
+        out_.store_id = mark_.id.value_or(first->header.store_id);
         out_.revision = first->header.first_revision;
         base_generation_ = journals_.front();
         if (out_.damage.empty())
@@ -506,8 +463,8 @@ Result<Recovered> Recovery::run() {
     } else if (base_generation_ > 0 && journals_.front() < base_generation_) {
         (void)drop_older_journals(disk_, base_generation_);
     }
-    if (!marked_)
-        if (Status status = write_mark(); !status.ok())
+    if (!mark_.id)
+        if (Status status = write_mark(disk_, out_.store_id); !status.ok())
             return status;
     return std::move(out_);
 }

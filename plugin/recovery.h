@@ -41,9 +41,6 @@ struct Recovered {
     std::unique_ptr<JournalWriter> journal;  ///< null when read-only
 };
 
-/// The file that marks a directory as a store and is locked; see lock.h.
-inline constexpr const char *lock_name = "LOCK";
-
 /// Fills `index`, which is empty. Expected: Corrupt, Format, Mode.
 Result<Recovered> recover_store(Disk &disk, const RecoveryOptions &options, Index &index);
 

@@ -7,6 +7,7 @@
 
 #include "plugin/index.h"
 #include "plugin/recovery.h"
+#include "plugin/store_mark.h"
 
 #include <cstdint>
 #include <map>

@@ -3,6 +3,7 @@
 #include "simulated_disk.h"
 
 #include "plugin/recovery.h"
+#include "plugin/store_mark.h"
 
 #include <algorithm>
 #include <cstring>

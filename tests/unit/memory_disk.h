@@ -7,6 +7,7 @@
 
 #include "plugin/disk.h"
 #include "plugin/recovery.h"
+#include "plugin/store_mark.h"
 
 #include <algorithm>
 #include <functional>
