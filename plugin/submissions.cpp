@@ -29,15 +29,14 @@ Status Submissions::submit(Submission submission) {
 }
 
 /// Whoever sleeps while there is nothing to do waits for something that has ended, and is being
-/// woken by others who did, which may take them a moment.
+/// woken by others who did. Should one of these not come to it within a moment, we do.
 void Submissions::wait_for_work(std::unique_lock<std::mutex> &lock) {
     constexpr auto a_moment = std::chrono::milliseconds(5);
     const auto work = [this] { return stopping_ || !queue_.empty(); };
     const auto sleeping = [](const std::shared_ptr<Bell> &bell) { return bell->anybody_sleeps(); };
-    while (!work() && std::ranges::any_of(bells_, sleeping))
-        if (!changed_.wait_for(lock, a_moment, work))
-            for (const std::shared_ptr<Bell> &bell : bells_)
-                bell->wake_all();
+    if (std::ranges::any_of(bells_, sleeping) && !changed_.wait_for(lock, a_moment, work))
+        for (const std::shared_ptr<Bell> &bell : bells_)
+            bell->wake_all();
     changed_.wait(lock, work);
 }
 
