@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "store.h"
 
+#include "beside_writer.h"
 #include "forked.h"
 #include "limits.h"
 #include "oci_layout.h"
@@ -163,8 +164,8 @@ Status Store::recover_now(Outcome &outcome) {
     const auto began = std::chrono::steady_clock::now();
     index_.clear(); // Of an attempt that failed.
     RecoveryOptions options{settings_.read_only, settings_.references};
-    Result<Recovered> recovered =
-        settings_.read_only ? read_beside_writer(index_) : recover_store(*disk_, options, index_);
+    Result<Recovered> recovered = settings_.read_only ? read_beside_writer(*disk_, options, index_)
+                                                      : recover_store(*disk_, options, index_);
     if (!recovered.ok())
         return recovered.status();
     mode_ = recovered->mode;
@@ -204,23 +205,6 @@ Status Store::recover_now(Outcome &outcome) {
     return {};
 }
 
-/// The writer goes on meanwhile: what looks damaged may just have been replaced or half written.
-Result<Recovered> Store::read_beside_writer(Index &index) const {
-    constexpr int attempts_max = 10;
-    const RecoveryOptions options{true, settings_.references};
-    for (int attempt = 1;; ++attempt) {
-        const Result<FileIdentity> before = disk_->identity(snapshot_name);
-        Result<Recovered> recovered = recover_store(*disk_, options, index);
-        const Result<FileIdentity> after = disk_->identity(snapshot_name);
-        const bool same = before.ok() && after.ok() && before.value() == after.value();
-        const bool vanished = !recovered.ok() && recovered.status().code == Code::NotFound;
-        const bool sound = recovered.ok() && recovered->damage.empty();
-        if (attempt == attempts_max || (same && (sound || (!recovered.ok() && !vanished))))
-            return recovered;
-        index.clear();
-    }
-}
-
 Result<OperationPtr> Store::refresh() {
     if (Status open = check_open(); !open.ok())
         return open;
@@ -236,7 +220,8 @@ Status Store::refresh_now(Outcome &outcome) {
     seen.degraded = committer_ ? committer_->degraded() : degraded_.load();
     if (settings_.read_only) {
         Index fresh;
-        Result<Recovered> recovered = read_beside_writer(fresh);
+        Result<Recovered> recovered =
+            read_beside_writer(*disk_, {true, settings_.references}, fresh);
         if (!recovered.ok())
             return recovered.status();
         if (Status followed = follow_writer(fresh); !followed.ok())

@@ -86,7 +86,6 @@ class Store final {
     Status check_writable() const;
     Status recover_now(Outcome &outcome);
     Status refresh_now(Outcome &outcome);
-    Result<Recovered> read_beside_writer(Index &index) const;
     Status import_now(const OperationPtr &operation, const std::string &name_space,
                       const std::string &layout_dir, const std::string &reference);
     Result<Key> key_for(std::string_view name_space, std::string_view reference) const;

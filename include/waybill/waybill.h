@@ -95,7 +95,8 @@ extern "C" {
 #define WAYBILL_ELIMIT (-17)
 /** The operating system denied access. */
 #define WAYBILL_EACCES (-18)
-/** A thread or descriptor that `create` needs cannot be had now. */
+/** A thread or descriptor that `create` needs cannot be had now; or a read-only recover or refresh
+ *  was overtaken by the writer each time it looked. Try again later. */
 #define WAYBILL_EAGAIN (-19)
 /** The wait ended before the operation did. */
 #define WAYBILL_ETIMEDOUT (-20)
@@ -374,12 +375,14 @@ typedef struct waybill_api {
      *  what was found: images, incompleteImages, droppedTailBytes, possiblyAcknowledged, damage
      *  [{file, offset, bytes, lost}], degraded, revision, milliseconds.
      *  A failed recover may be tried again; a second successful one is WAYBILL_ESTATE. It cannot
-     *  be cancelled. Read-only, before the writer has made the store: WAYBILL_ENOTFOUND.
+     *  be cancelled. Read-only, before the writer has made the store: WAYBILL_ENOTFOUND; while
+     *  the writer replaces files faster than they are read: WAYBILL_EAGAIN.
      *  Expected: WAYBILL_ECORRUPT, WAYBILL_EFORMAT, WAYBILL_EMODE. */
     int32_t (*recover)(waybill_store *store, waybill_future **future, waybill_error *error);
 
     /** [thread-safe] Looks again. A read-only store follows its writer; a writing store checks
-     *  anew which layers are on disk. Cost grows with the store. */
+     *  anew which layers are on disk. Cost grows with the store.
+     *  Expected, read-only: WAYBILL_EAGAIN. */
     int32_t (*refresh)(waybill_store *store, waybill_future **future, waybill_error *error);
 
     /** [thread-safe] The host has read the damage report and accepts the loss: the store is no

@@ -2,7 +2,9 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "plugin/recovery.h"
 
+#include "plugin/beside_writer.h"
 #include "plugin/limits.h"
+#include "plugin/snapshot.h"
 
 #include "memory_disk.h"
 #include "store_fixture.h"
@@ -77,6 +79,76 @@ struct SampleStore {
 
 using Names = std::vector<std::string>;
 
+/// Where two rotations overtake a reader between the header of its journal and the rest: the
+/// newest snapshot has the inode number of the one it has read, and its journal has been emptied.
+class OvertakingDisk final : public Disk {
+  public:
+    OvertakingDisk(MemoryDisk &disk, std::map<std::string, std::vector<std::uint8_t>> later)
+        : disk_(disk), later_(std::move(later)) {}
+    bool overtook = false;
+
+    Result<std::vector<std::string>> list() override { return disk_.list(); }
+    Result<std::unique_ptr<File>> open(const std::string &name, OpenMode mode) override {
+        Result<std::unique_ptr<File>> file = disk_.open(name, mode);
+        if (!file.ok() || overtook || !name.starts_with("journal."))
+            return file;
+        return std::unique_ptr<File>(new Journal(*this, name, std::move(*file)));
+    }
+    Result<std::unique_ptr<Replacement>> begin_replace(const std::string &name) override {
+        return disk_.begin_replace(name);
+    }
+    Result<FileIdentity> identity(const std::string &name) override { return disk_.identity(name); }
+    Status unlink(const std::string &name) override { return disk_.unlink(name); }
+    Status keep_damaged(const std::string &name, const std::string &kept_name) override {
+        return disk_.keep_damaged(name, kept_name);
+    }
+    Status sync_directory() override { return disk_.sync_directory(); }
+
+  private:
+    void overtake(const std::string &journal) {
+        overtook = true;
+        const std::shared_ptr<MemoryDisk::Content> read = disk_.contents.at(journal);
+        const std::uint64_t inode = disk_.contents.at(snapshot_name)->inode;
+        disk_.contents.clear();
+        for (const auto &[name, bytes] : later_)
+            disk_.add(name, bytes);
+        disk_.contents.at(snapshot_name)->inode = inode;
+        read->bytes.resize(header_block_bytes);
+    }
+
+    class Journal final : public File {
+      public:
+        Journal(OvertakingDisk &disk, std::string name, std::unique_ptr<File> file)
+            : disk_(disk), name_(std::move(name)), file_(std::move(file)) {}
+        Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out) override {
+            if (offset >= header_block_bytes && !disk_.overtook)
+                disk_.overtake(name_);
+            return file_->read(offset, out);
+        }
+        Status write(std::uint64_t offset, Bytes bytes) override {
+            return file_->write(offset, bytes);
+        }
+        Status sync() override { return file_->sync(); }
+        Status allocate(std::uint64_t offset, std::uint64_t length) override {
+            return file_->allocate(offset, length);
+        }
+        Result<std::uint64_t> size() override { return file_->size(); }
+        Result<FileIdentity> identity() override { return file_->identity(); }
+        Result<std::uint64_t> data_from(std::uint64_t offset) override {
+            return file_->data_from(offset);
+        }
+        void discard() noexcept override { file_->discard(); }
+
+      private:
+        OvertakingDisk &disk_;
+        std::string name_;
+        std::unique_ptr<File> file_;
+    };
+
+    MemoryDisk &disk_;
+    const std::map<std::string, std::vector<std::uint8_t>> later_;
+};
+
 } // namespace
 
 class RecoveryTest : public QObject {
@@ -84,6 +156,7 @@ class RecoveryTest : public QObject {
 
   private slots:
     void storeIsMadeWhereNothingHasBeen();
+    void readerOvertakenByTwoRotationsReadsAgain();
     void interruptedCreationIsDoneAgain();
     void damagedPutMarksTheOlderValueUncertain();
     void damagedFirstPutIsGoneAndMarksNobody();
@@ -129,6 +202,35 @@ void RecoveryTest::storeIsMadeWhereNothingHasBeen() {
     QVERIFY(again.ok());
     QVERIFY(!again->created);
     QVERIFY(again->damage.empty());
+}
+
+void RecoveryTest::readerOvertakenByTwoRotationsReadsAgain() {
+    SampleStore store;
+    store.put({{"a", "1"}});
+    FileHeader header = store.journal->header();
+    MemoryDisk later(store.disk.copy());
+    std::vector<FramePtr> frames;
+    std::vector<const Frame *> views;
+    for (const char *name : {"a", "b"}) {
+        frames.push_back(SampleImage{name, "2"}.frame(frames.size() + 2));
+        views.push_back(frames.back().get());
+    }
+    header.generation = 3;
+    header.first_revision = 3;
+    header.salt ^= 1;
+    bool left_behind = false, named = false;
+    QVERIFY(JournalWriter::start(later, header, 0, &left_behind).ok());
+    header.salt ^= 2;
+    QVERIFY(write_snapshot(later, header, views, &named).ok());
+    QVERIFY(drop_older_journals(later, 3).ok());
+
+    OvertakingDisk disk(store.disk, later.copy());
+    Index index;
+    Result<Recovered> read = read_beside_writer(disk, {true, ReferenceMode::Opaque}, index);
+    QVERIFY(read.ok());
+    QVERIFY(disk.overtook);
+    QCOMPARE(read->revision, std::uint64_t{3});
+    QCOMPARE(images_in(index), (Images{{"a", "2"}, {"b", "2"}}));
 }
 
 void RecoveryTest::interruptedCreationIsDoneAgain() {

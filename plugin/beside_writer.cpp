@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+#include "beside_writer.h"
+
+namespace waybill {
+
+/// Tells a snapshot apart from every other one. An inode's number does not: the one after next may
+/// have it again, and the journals between were emptied while they were read.
+static std::optional<std::uint64_t> salt_of_snapshot(Disk &disk) {
+    Result<std::unique_ptr<File>> file = disk.open(snapshot_name, OpenMode::Read);
+    if (!file.ok())
+        return {};
+    std::vector<std::uint8_t> block(header_block_bytes);
+    Result<std::size_t> got = (*file)->read(0, block);
+    if (!got.ok())
+        return {};
+    block.resize(*got);
+    bool copy_damaged = false;
+    Result<FileHeader> header =
+        decode_header(FileKind::Snapshot, block, snapshot_name, &copy_damaged);
+    return header.ok() ? std::optional(header->salt) : std::nullopt;
+}
+
+Result<Recovered> read_beside_writer(Disk &disk, const RecoveryOptions &options, Index &index) {
+    constexpr int attempts_max = 10;
+    for (int attempt = 1;; ++attempt) {
+        const std::optional<std::uint64_t> before = salt_of_snapshot(disk);
+        Result<Recovered> recovered = recover_store(disk, options, index);
+        const bool overtaken = before != salt_of_snapshot(disk);
+        const bool vanished = !recovered.ok() && recovered.status().code == Code::NotFound;
+        const bool sound = recovered.ok() && recovered->damage.empty();
+        if (!overtaken && (sound || (!recovered.ok() && !vanished)))
+            return recovered;
+        if (attempt == attempts_max && !overtaken)
+            return recovered;
+        index.clear();
+        if (attempt == attempts_max)
+            return failure(Code::Again, "the writer replaced the snapshot each of the " +
+                                            std::to_string(attempts_max) +
+                                            " times that it was read");
+    }
+}
+
+} // namespace waybill
