@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: Waybill contributors
+ *
+ * What Go calls. Go cannot call through C's function pointers, and each crossing costs more than a
+ * lookup in the store; so there is one function for each of the adapter's operations, which takes
+ * and gives whole images as plain bytes.
+ * Invariants: nothing here keeps a pointer of Go's; nothing here decides anything.
+ */
+#ifndef WAYBILL_CONTAINERD_CALLS_H
+#define WAYBILL_CONTAINERD_CALLS_H
+
+#include <waybill/waybill.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Loads the library and returns its table, or NULL and why. `place` becomes the file's path. */
+const waybill_api *call_load(const char *path, char *place, size_t place_size, char *fault,
+                             size_t fault_size);
+
+int32_t call_create(const waybill_api *api, const char *config, uintptr_t log_handle,
+                    waybill_store **store, waybill_error *error);
+/** Waits. `*report` is freed with call_text_free. */
+int32_t call_recover(const waybill_api *api, waybill_store *store, char **report,
+                     waybill_error *error);
+int32_t call_destroy(const waybill_api *api, waybill_store *store, waybill_error *error);
+int32_t call_report(const waybill_api *api, waybill_store *store, const char *name, char **report,
+                    waybill_error *error);
+void call_text_free(char *text);
+
+/** An image on its way out or in. Behind it stand its texts, each NUL-terminated: namespace,
+ *  reference, target's digest, target's media type, config's digest; then the labels, the
+ *  annotations, key and value in turn; then for each layer digest and media type (out: its id).
+ *  A text that is not given is empty. */
+typedef struct plain_image {
+    uint64_t bytes; /**< of this head and its texts, rounded up to 8 */
+    uint64_t revision; /**< in: expected */
+    uint64_t target_bytes;
+    int64_t created_ns;
+    int64_t updated_ns;
+    uint32_t condition; /**< in: WAYBILL_PUT_…; out: WAYBILL_IMAGE_… */
+    uint32_t label_count;
+    uint32_t annotation_count;
+    uint32_t layer_count;
+} plain_image;
+
+/** What an operation came to. `error` is filled if `status` is none of WAYBILL_OK. */
+typedef struct plain_outcome {
+    uint64_t token;
+    uint64_t revision;
+    int32_t status;
+    uint32_t existed;
+    waybill_error error;
+} plain_outcome;
+
+/** Both submit. 0: the outcome will come out of the queue under `token`. 1: it is in `*now`. */
+int call_put(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
+             const plain_image *image, const uint64_t *layer_bytes, plain_outcome *now);
+int call_remove(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
+                const char *name_space, const char *reference, plain_outcome *now);
+
+/** Takes finished operations. */
+int32_t call_drain(const waybill_api *api, waybill_queue *queue, plain_outcome *outcomes,
+                   uint32_t capacity, uint32_t *count, waybill_error *error);
+
+/** Writes the image to `out`, without its layers; or only its size to `*needed` if there is no
+ *  room. */
+int32_t call_get(const waybill_api *api, waybill_store *store, const char *name_space,
+                 const char *reference, void *out, size_t capacity, size_t *needed,
+                 waybill_error *error);
+
+/** All images of a namespace (NULL: of all), one behind the other, in memory for call_text_free. */
+int32_t call_list(const waybill_api *api, waybill_store *store, const char *name_space,
+                  uint32_t with_layers, char **images, size_t *bytes, waybill_error *error);
+
+int32_t call_queue_create(const waybill_api *api, waybill_queue **queue, waybill_error *error);
+int32_t call_queue_fd(const waybill_api *api, const waybill_queue *queue);
+void call_queue_free(const waybill_api *api, waybill_queue *queue);
+
+#endif

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+
+package adapter
+
+// #include "calls.h"
+import "C"
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/containerd/containerd/errdefs"
+	"github.com/containerd/containerd/images"
+	"github.com/containerd/containerd/labels"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Record is an image as the store holds it.
+type Record struct {
+	Namespace string
+	Revision  uint64 // of the write that stored it
+	Image     images.Image
+	Layers    []string // only where they were asked for
+	// Incomplete tells that a layer was not on disk when the store was opened.
+	Incomplete bool
+}
+
+// --- what a record may be ------------------------------------------------------------------------
+
+// checked says what containerd's own store says of a wrong image, in the same words, and drops
+// what it does not keep: labels and annotations without a value.
+func checked(image images.Image) (images.Image, error) {
+	invalid := func(format string, arguments ...interface{}) (images.Image, error) {
+		return images.Image{}, fmt.Errorf(format+": %w", append(arguments, errdefs.ErrInvalidArgument)...)
+	}
+	if image.Name == "" {
+		return invalid("image name must not be empty")
+	}
+	for key, value := range image.Labels {
+		if err := labels.Validate(key, value); err != nil {
+			return images.Image{}, fmt.Errorf("image.Labels: %w", err)
+		}
+	}
+	target := image.Target
+	if err := target.Digest.Validate(); err != nil {
+		return invalid("Target.Digest %q invalid: %v", target.Digest, err)
+	}
+	if target.Size <= 0 {
+		return invalid("Target.Size must be greater than zero")
+	}
+	if target.MediaType == "" {
+		return invalid("Target.MediaType must be set")
+	}
+	image.Labels = withValues(image.Labels)
+	image.Target = ocispec.Descriptor{
+		MediaType:   target.MediaType,
+		Digest:      target.Digest,
+		Size:        target.Size,
+		Annotations: withValues(target.Annotations),
+	}
+	return image, nil
+}
+
+func withValues(pairs map[string]string) map[string]string {
+	var kept map[string]string
+	for key, value := range pairs {
+		if value == "" {
+			continue
+		}
+		if kept == nil {
+			kept = make(map[string]string, len(pairs))
+		}
+		kept[key] = value
+	}
+	return kept
+}
+
+// changed is what an update of `old` with `image` makes: all of it, or the named fields.
+func changed(old, image images.Image, fieldpaths []string) (images.Image, error) {
+	if len(fieldpaths) == 0 {
+		image.CreatedAt = old.CreatedAt
+		return checked(image)
+	}
+	next := old
+	next.Labels = copyOf(old.Labels)
+	next.Target.Annotations = copyOf(old.Target.Annotations)
+	for _, path := range fieldpaths {
+		if key := strings.TrimPrefix(path, "labels."); key != path {
+			next.Labels[key] = image.Labels[key]
+			continue
+		}
+		if key := strings.TrimPrefix(path, "annotations."); key != path {
+			next.Target.Annotations[key] = image.Target.Annotations[key]
+			continue
+		}
+		switch path {
+		case "labels":
+			next.Labels = copyOf(image.Labels)
+		case "target":
+			next.Target = image.Target
+			next.Target.Annotations = copyOf(image.Target.Annotations)
+		case "annotations":
+			next.Target.Annotations = copyOf(image.Target.Annotations)
+		default:
+			return images.Image{}, fmt.Errorf("cannot update %q field on image %q: %w", path,
+				image.Name, errdefs.ErrInvalidArgument)
+		}
+	}
+	return checked(next)
+}
+
+func copyOf(pairs map[string]string) map[string]string {
+	copied := make(map[string]string, len(pairs)+1)
+	for key, value := range pairs {
+		copied[key] = value
+	}
+	return copied
+}
+
+// --- to and from plain bytes ---------------------------------------------------------------------
+
+const plainHeadBytes = int(C.sizeof_plain_image)
+
+// plainWriter makes a plain_image. Its buffer begins with room for the head.
+type plainWriter struct {
+	buffer []byte
+	layers []C.uint64_t
+	broken string // a text with a NUL byte, which C would cut short
+}
+
+func (w *plainWriter) text(text string) {
+	if w.broken == "" && strings.IndexByte(text, 0) >= 0 {
+		w.broken = text
+	}
+	w.buffer = append(append(w.buffer, text...), 0)
+}
+
+func (w *plainWriter) pairs(pairs map[string]string) {
+	for key, value := range pairs {
+		w.text(key)
+		w.text(value)
+	}
+}
+
+// write makes the plain form of an image that is stored under a condition.
+func (w *plainWriter) write(namespace string, image *images.Image, contents Contents,
+	condition C.uint32_t, expected uint64) error {
+	w.buffer = append(w.buffer[:0], make([]byte, plainHeadBytes)...)
+	w.layers = w.layers[:0]
+	w.broken = ""
+	w.text(namespace)
+	w.text(image.Name)
+	w.text(image.Target.Digest.String())
+	w.text(image.Target.MediaType)
+	w.text(contents.Config.String())
+	w.pairs(image.Labels)
+	w.pairs(image.Target.Annotations)
+	for _, layer := range contents.Layers {
+		w.text(layer.Digest.String())
+		w.text(layer.MediaType)
+		w.layers = append(w.layers, C.uint64_t(layer.Size))
+	}
+	if w.broken != "" {
+		return fmt.Errorf("%q holds a NUL byte: %w", w.broken, errdefs.ErrInvalidArgument)
+	}
+	*w.head() = C.plain_image{
+		revision:         C.uint64_t(expected),
+		target_bytes:     C.uint64_t(image.Target.Size),
+		created_ns:       C.int64_t(image.CreatedAt.UnixNano()),
+		updated_ns:       C.int64_t(image.UpdatedAt.UnixNano()),
+		condition:        condition,
+		label_count:      C.uint32_t(len(image.Labels)),
+		annotation_count: C.uint32_t(len(image.Target.Annotations)),
+		layer_count:      C.uint32_t(len(contents.Layers)),
+	}
+	return nil
+}
+
+func (w *plainWriter) head() *C.plain_image {
+	return (*C.plain_image)(unsafe.Pointer(&w.buffer[0]))
+}
+
+// read takes one image off the front of `plain`, and says where the next one stands. All texts are
+// copied.
+func read(plain []byte) (Record, []byte) {
+	head := (*C.plain_image)(unsafe.Pointer(&plain[0]))
+	rest := plain[plainHeadBytes:]
+	// One copy for all texts of the image: they live and die together.
+	texts := string(rest[:int(head.bytes)-plainHeadBytes])
+	next := func() string {
+		end := strings.IndexByte(texts, 0)
+		text := texts[:end]
+		texts = texts[end+1:]
+		return text
+	}
+	pairs := func(count C.uint32_t) map[string]string {
+		if count == 0 {
+			return nil
+		}
+		read := make(map[string]string, int(count))
+		for i := C.uint32_t(0); i < count; i++ {
+			key := next()
+			read[key] = next()
+		}
+		return read
+	}
+	record := Record{Namespace: next(), Revision: uint64(head.revision)}
+	record.Incomplete = head.condition&C.WAYBILL_IMAGE_INCOMPLETE != 0
+	image := &record.Image
+	image.Name = next()
+	image.Target.Digest = digest.Digest(next())
+	image.Target.MediaType = next()
+	image.Target.Size = int64(head.target_bytes)
+	image.CreatedAt = time.Unix(0, int64(head.created_ns)).UTC()
+	image.UpdatedAt = time.Unix(0, int64(head.updated_ns)).UTC()
+	next() // The config's digest.
+	image.Labels = pairs(head.label_count)
+	image.Target.Annotations = pairs(head.annotation_count)
+	for i := C.uint32_t(0); i < head.layer_count; i++ {
+		record.Layers = append(record.Layers, next())
+		next() // Its media type.
+	}
+	return record, plain[head.bytes:]
+}
+
+// alignedBuffer is memory for plain images, which begin with numbers of eight bytes.
+func alignedBuffer(size int) []byte {
+	words := make([]uint64, (size+7)/8)
+	return unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
+}
