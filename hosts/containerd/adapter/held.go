@@ -156,7 +156,7 @@ func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, er
 	if _, err := h.find(namespace, image.Name); err == nil {
 		return images.Image{}, fmt.Errorf("image %q: %w", image.Name, errdefs.ErrAlreadyExists)
 	} else if !errdefs.IsNotFound(err) {
-		return images.Image{}, err // A name that no image can have.
+		return images.Image{}, err
 	}
 	leasing := leaseContext(ctx, namespace)
 	if err := h.hold(leasing, image); err != nil {
@@ -179,9 +179,6 @@ func (h *Held) Import(ctx context.Context, image images.Image) error {
 		return err
 	}
 	defer h.lock(namespace, image.Name).Unlock()
-	if _, err := h.find(namespace, image.Name); err != nil && !errdefs.IsNotFound(err) {
-		return err
-	}
 	leasing := leaseContext(ctx, namespace)
 	if err := h.hold(leasing, image); err != nil {
 		return err
@@ -239,11 +236,11 @@ func (h *Held) Update(ctx context.Context, image images.Image, fieldpaths ...str
 // Delete forgets an image: first the record, then the lease. With SynchronousDelete it returns
 // when what nothing needs any longer has been collected.
 func (h *Held) Delete(ctx context.Context, name string, options ...images.DeleteOpt) error {
-	return h.delete(ctx, name, func() error { return nil }, options...)
+	return h.delete(ctx, name, func() {}, options...)
 }
 
 // delete calls `deleted` as soon as the record is gone.
-func (h *Held) delete(ctx context.Context, name string, deleted func() error, options ...images.DeleteOpt) error {
+func (h *Held) delete(ctx context.Context, name string, deleted func(), options ...images.DeleteOpt) error {
 	var wanted images.DeleteOptions
 	for _, option := range options {
 		if err := option(ctx, &wanted); err != nil {
@@ -258,7 +255,7 @@ func (h *Held) delete(ctx context.Context, name string, deleted func() error, op
 	if err := h.Store.Delete(ctx, name); err != nil {
 		return err
 	}
-	told := deleted()
+	deleted()
 	var leaseOptions []leases.DeleteOpt
 	if wanted.Synchronous {
 		leaseOptions = append(leaseOptions, leases.SynchronousDelete)
@@ -270,7 +267,7 @@ func (h *Held) delete(ctx context.Context, name string, deleted func() error, op
 	} else if err != nil {
 		return fmt.Errorf("image %q is gone, but its content was not collected: %w", name, err)
 	}
-	return told
+	return nil
 }
 
 // --- after a crash -------------------------------------------------------------------------------

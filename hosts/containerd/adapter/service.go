@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/errdefs"
 	"github.com/containerd/containerd/events"
 	"github.com/containerd/containerd/images"
+	"github.com/containerd/containerd/log"
 	ptypes "github.com/gogo/protobuf/types"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
@@ -63,6 +64,14 @@ func fromProto(image *imagesapi.Image) images.Image {
 	}
 }
 
+// publish does not fail a call: what it tells of has happened. It fails when containerd is away, and
+// those who would hear it with it.
+func (s *Service) publish(ctx context.Context, topic string, event events.Event) {
+	if err := s.publisher.Publish(ctx, topic, event); err != nil {
+		log.G(ctx).WithError(err).WithField("topic", topic).Warn("an event was not published")
+	}
+}
+
 var errNoName = status.Error(codes.InvalidArgument, "Image.Name required")
 
 // Get answers one image by its name.
@@ -97,11 +106,7 @@ func (s *Service) Create(ctx context.Context, request *imagesapi.CreateImageRequ
 	if err != nil {
 		return nil, errdefs.ToGRPC(err)
 	}
-	err = s.publisher.Publish(ctx, "/images/create",
-		&eventsapi.ImageCreate{Name: created.Name, Labels: created.Labels})
-	if err != nil {
-		return nil, err
-	}
+	s.publish(ctx, "/images/create", &eventsapi.ImageCreate{Name: created.Name, Labels: created.Labels})
 	return &imagesapi.CreateImageResponse{Image: toProto(&created)}, nil
 }
 
@@ -118,11 +123,7 @@ func (s *Service) Update(ctx context.Context, request *imagesapi.UpdateImageRequ
 	if err != nil {
 		return nil, errdefs.ToGRPC(err)
 	}
-	err = s.publisher.Publish(ctx, "/images/update",
-		&eventsapi.ImageUpdate{Name: updated.Name, Labels: updated.Labels})
-	if err != nil {
-		return nil, err
-	}
+	s.publish(ctx, "/images/update", &eventsapi.ImageUpdate{Name: updated.Name, Labels: updated.Labels})
 	return &imagesapi.UpdateImageResponse{Image: toProto(&updated)}, nil
 }
 
@@ -132,8 +133,8 @@ func (s *Service) Delete(ctx context.Context, request *imagesapi.DeleteImageRequ
 	if request.Sync {
 		options = append(options, images.SynchronousDelete())
 	}
-	err := s.held.delete(ctx, request.Name, func() error {
-		return s.publisher.Publish(ctx, "/images/delete", &eventsapi.ImageDelete{Name: request.Name})
+	err := s.held.delete(ctx, request.Name, func() {
+		s.publish(ctx, "/images/delete", &eventsapi.ImageDelete{Name: request.Name})
 	}, options...)
 	if err != nil {
 		return nil, errdefs.ToGRPC(err)

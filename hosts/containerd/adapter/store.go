@@ -175,10 +175,14 @@ var scratches = sync.Pool{New: func() interface{} {
 	return &scratch{image: alignedBuffer(2048), error: *newError()}
 }}
 
+func notFound(name string) error {
+	return fmt.Errorf("image %q: %w", name, errdefs.ErrNotFound)
+}
+
 // setKey puts both names behind each other, each with its NUL.
 func (s *scratch) setKey(namespace, name string) (cNamespace, cName *C.char, err error) {
 	if strings.IndexByte(name, 0) >= 0 {
-		return nil, nil, fmt.Errorf("image %q: the name holds a NUL byte: %w", name, errdefs.ErrInvalidArgument)
+		return nil, nil, notFound(name)
 	}
 	s.key = append(append(append(append(s.key[:0], namespace...), 0), name...), 0)
 	return (*C.char)(unsafe.Pointer(&s.key[0])), (*C.char)(unsafe.Pointer(&s.key[len(namespace)+1])), nil
@@ -199,8 +203,9 @@ func (s *Store) find(namespace, name string) (Record, error) {
 		var needed C.size_t
 		status := C.call_get(s.library.api, s.store, cNamespace, cName,
 			unsafe.Pointer(&with.image[0]), C.size_t(len(with.image)), &needed, &with.error)
-		if status == C.WAYBILL_ENOTFOUND {
-			return Record{}, fmt.Errorf("image %q: %w", name, errdefs.ErrNotFound)
+		switch status {
+		case C.WAYBILL_ENOTFOUND, C.WAYBILL_EINVAL, C.WAYBILL_ELIMIT: // No image can have the last two.
+			return Record{}, notFound(name)
 		}
 		if status != C.WAYBILL_OK {
 			return Record{}, fmt.Errorf("image %q: %w", name, failureOf(status, &with.error))
@@ -435,10 +440,12 @@ func (s *Store) Delete(ctx context.Context, name string, _ ...images.DeleteOpt) 
 		return C.call_remove(s.library.api, s.store, s.completions.queue, token, cNamespace, cName, now)
 	})
 	switch {
+	case outcome.failure != nil && errdefs.IsInvalidArgument(outcome.failure):
+		return notFound(name) // No image can have such a name.
 	case outcome.failure != nil:
 		return fmt.Errorf("image %q: %w", name, outcome.failure)
 	case !outcome.existed:
-		return fmt.Errorf("image %q: %w", name, errdefs.ErrNotFound)
+		return notFound(name)
 	}
 	return nil
 }
