@@ -35,7 +35,8 @@ const waybill_api *call_load(const char *path, char *place, size_t place_size, c
     if (api == NULL)
         return fail_to_load(library, fault, fault_size, "it has no table of ABI version 1");
     if (api->struct_size < offsetof(waybill_api, extension))
-        return fail_to_load(library, fault, fault_size, "its table is shorter than this host needs");
+        return fail_to_load(library, fault, fault_size,
+                            "its table is shorter than this host needs");
     struct link_map *map = NULL;
     if (dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != NULL)
         snprintf(place, place_size, "%s", map->l_name);
@@ -48,13 +49,13 @@ static void forward_log(void *payload, int32_t severity, const char *message) {
     waybillLog((uintptr_t)payload, severity, (char *)message);
 }
 
-int32_t call_create(const waybill_api *api, const char *config, uintptr_t log_handle,
-                    waybill_store **store, waybill_error *error) {
-    waybill_host host = {.struct_size = sizeof host};
-    host.payload = (void *)log_handle;
-    host.log = forward_log;
-    return api->create(config, &host, store, error);
-}
+typedef struct opened {
+    const waybill_api *api;
+    waybill_store *store;
+    waybill_queue *queue;
+} opened;
+
+static opened *of(call_store store) { return (opened *)store; }
 
 static int32_t out_of_memory(waybill_error *error) {
     error->code = WAYBILL_ENOMEM;
@@ -65,10 +66,29 @@ static int32_t out_of_memory(waybill_error *error) {
     return WAYBILL_ENOMEM;
 }
 
-int32_t call_recover(const waybill_api *api, waybill_store *store, char **report,
-                     waybill_error *error) {
+int32_t call_create(const waybill_api *api, const char *config, uintptr_t log_handle,
+                    call_store *store, waybill_error *error) {
+    opened *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return out_of_memory(error);
+    made->api = api;
+    waybill_host host = {.struct_size = sizeof host};
+    host.payload = (void *)log_handle;
+    host.log = forward_log;
+    int32_t status = api->queue_create(&made->queue, error);
+    if (status == WAYBILL_OK)
+        status = api->create(config, &host, &made->store, error);
+    if (status == WAYBILL_OK)
+        *store = (call_store)made;
+    else
+        call_free((call_store)made);
+    return status;
+}
+
+int32_t call_recover(call_store store, char **report, waybill_error *error) {
+    const waybill_api *api = of(store)->api;
     waybill_future *future = NULL;
-    int32_t status = api->recover(store, &future, error);
+    int32_t status = api->recover(of(store)->store, &future, error);
     if (status != WAYBILL_OK)
         return status;
     status = api->future_wait(future, -1, error);
@@ -84,18 +104,23 @@ int32_t call_recover(const waybill_api *api, waybill_store *store, char **report
     return status;
 }
 
-int32_t call_destroy(const waybill_api *api, waybill_store *store, waybill_error *error) {
-    return api->destroy(store, error);
+int32_t call_destroy(call_store store, waybill_error *error) {
+    return of(store)->api->destroy(of(store)->store, error);
 }
 
-int32_t call_report(const waybill_api *api, waybill_store *store, const char *name, char **report,
-                    waybill_error *error) {
+void call_free(call_store store) {
+    of(store)->api->queue_free(of(store)->queue);
+    free(of(store));
+}
+
+int32_t call_report(call_store store, const char *name, char **report, waybill_error *error) {
+    opened *in = of(store);
     char *json = NULL;
-    const int32_t status = api->report(store, name, NULL, &json, error);
+    const int32_t status = in->api->report(in->store, name, NULL, &json, error);
     if (status != WAYBILL_OK)
         return status;
     *report = strdup(json);
-    api->text_free(json);
+    in->api->text_free(json);
     return *report != NULL ? WAYBILL_OK : out_of_memory(error);
 }
 
@@ -132,17 +157,17 @@ static void take_outcome(const waybill_api *api, waybill_future *future, plain_o
     api->future_free(future);
 }
 
-static int hand_over(const waybill_api *api, waybill_future *future, waybill_queue *queue,
-                     uint64_t token, plain_outcome *now) {
-    if (api->queue_attach(queue, future, token, &now->error) == WAYBILL_OK)
+static int hand_over(opened *in, waybill_future *future, uint64_t token, plain_outcome *now) {
+    if (in->api->queue_attach(in->queue, future, token, &now->error) == WAYBILL_OK)
         return 0;
-    api->future_wait(future, -1, NULL); /* Out of memory for the queue; the operation goes on. */
-    take_outcome(api, future, now);
+    in->api->future_wait(future, -1, NULL); /* No memory for the queue; the operation goes on. */
+    take_outcome(in->api, future, now);
     return 1;
 }
 
-int call_put(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
-             const plain_image *image, const uint64_t *layer_bytes, plain_outcome *now) {
+int call_put(call_store store, uint64_t token, const plain_image *image,
+             const uint64_t *layer_bytes, plain_outcome *now) {
+    opened *in = of(store);
     const size_t pair_count = (size_t)image->label_count + image->annotation_count;
     waybill_pair *pairs = calloc(pair_count + 1, sizeof *pairs);
     waybill_layer *layers = calloc((size_t)image->layer_count + 1, sizeof *layers);
@@ -180,32 +205,35 @@ int call_put(const waybill_api *api, waybill_store *store, waybill_queue *queue,
     spec.created_ns = image->created_ns;
     spec.updated_ns = image->updated_ns;
     waybill_future *future = NULL;
-    const int32_t status = api->put(store, &spec, 1, &future, &now->error);
+    const int32_t status = in->api->put(in->store, &spec, 1, &future, &now->error);
     free(pairs);
     free(layers);
-    return status == WAYBILL_OK ? hand_over(api, future, queue, token, now) : answered(now, status);
+    return status == WAYBILL_OK ? hand_over(in, future, token, now) : answered(now, status);
 }
 
-int call_remove(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
-                const char *name_space, const char *reference, plain_outcome *now) {
+int call_remove(call_store store, uint64_t token, const char *name_space, const char *reference,
+                plain_outcome *now) {
+    opened *in = of(store);
     waybill_future *future = NULL;
-    const int32_t status = api->remove(store, name_space, reference, &future, &now->error);
-    return status == WAYBILL_OK ? hand_over(api, future, queue, token, now) : answered(now, status);
+    const int32_t status = in->api->remove(in->store, name_space, reference, &future, &now->error);
+    return status == WAYBILL_OK ? hand_over(in, future, token, now) : answered(now, status);
 }
 
-int32_t call_drain(const waybill_api *api, waybill_queue *queue, plain_outcome *outcomes,
-                   uint32_t capacity, uint32_t *count, waybill_error *error) {
+int32_t call_queue_fd(call_store store) { return of(store)->api->queue_fd(of(store)->queue); }
+
+uint32_t call_drain(call_store store, plain_outcome *outcomes, uint32_t capacity) {
+    opened *in = of(store);
     waybill_completion taken[64];
+    uint32_t count = 0;
     if (capacity > sizeof taken / sizeof *taken)
         capacity = sizeof taken / sizeof *taken;
-    const int32_t status = api->queue_drain(queue, taken, capacity, count, error);
-    if (status != WAYBILL_OK)
-        return status;
-    for (uint32_t i = 0; i < *count; ++i) {
+    if (in->api->queue_drain(in->queue, taken, capacity, &count, NULL) != WAYBILL_OK)
+        return 0;
+    for (uint32_t i = 0; i < count; ++i) {
         outcomes[i].token = taken[i].token;
-        take_outcome(api, taken[i].future, &outcomes[i]);
+        take_outcome(in->api, taken[i].future, &outcomes[i]);
     }
-    return WAYBILL_OK;
+    return count;
 }
 
 /* --- images out ---------------------------------------------------------------------------- */
@@ -284,11 +312,12 @@ static int32_t append_image(page *out, const waybill_api *api, const waybill_ima
     return WAYBILL_OK;
 }
 
-int32_t call_get(const waybill_api *api, waybill_store *store, const char *name_space,
-                 const char *reference, void *out, size_t capacity, size_t *needed,
-                 waybill_error *error) {
+int32_t call_get(call_store store, const char *name_space, const char *reference, char *out,
+                 size_t capacity, size_t *needed, waybill_error *error) {
+    opened *in = of(store);
+    const waybill_api *api = in->api;
     waybill_image *image = NULL;
-    int32_t status = api->get(store, name_space, reference, 1, &image, error);
+    int32_t status = api->get(in->store, name_space, reference, 1, &image, error);
     if (status != WAYBILL_OK)
         return status;
     page written = {.bytes = out, .capacity = capacity};
@@ -314,11 +343,13 @@ static int32_t list_one(void *payload, waybill_image *image) {
     return list->status == WAYBILL_OK ? WAYBILL_VISIT_NEXT : WAYBILL_VISIT_STOP;
 }
 
-int32_t call_list(const waybill_api *api, waybill_store *store, const char *name_space,
-                  uint32_t with_layers, char **images, size_t *bytes, waybill_error *error) {
-    listing list = {.out = {.may_grow = 1}, .api = api, .with_layers = with_layers, .error = error};
+int32_t call_list(call_store store, const char *name_space, uint32_t with_layers, char **images,
+                  size_t *bytes, waybill_error *error) {
+    opened *in = of(store);
+    listing list = {
+        .out = {.may_grow = 1}, .api = in->api, .with_layers = with_layers, .error = error};
     const waybill_query query = {.struct_size = sizeof query, .name_space = name_space};
-    int32_t status = api->visit(store, &query, list_one, &list, error);
+    int32_t status = in->api->visit(in->store, &query, list_one, &list, error);
     if (status == WAYBILL_OK)
         status = list.status;
     if (status != WAYBILL_OK) {
@@ -329,15 +360,3 @@ int32_t call_list(const waybill_api *api, waybill_store *store, const char *name
     *bytes = list.out.length;
     return WAYBILL_OK;
 }
-
-/* --- completions --------------------------------------------------------------------------- */
-
-int32_t call_queue_create(const waybill_api *api, waybill_queue **queue, waybill_error *error) {
-    return api->queue_create(queue, error);
-}
-
-int32_t call_queue_fd(const waybill_api *api, const waybill_queue *queue) {
-    return api->queue_fd(queue);
-}
-
-void call_queue_free(const waybill_api *api, waybill_queue *queue) { api->queue_free(queue); }

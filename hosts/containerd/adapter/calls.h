@@ -18,14 +18,18 @@
 const waybill_api *call_load(const char *path, char *place, size_t place_size, char *fault,
                              size_t fault_size);
 
+/** A store, the table that it is reached by, and the queue of what is under way. A number: at each
+ *  call cgo would look for pointers of Go's behind an address. */
+typedef uintptr_t call_store;
+
 int32_t call_create(const waybill_api *api, const char *config, uintptr_t log_handle,
-                    waybill_store **store, waybill_error *error);
+                    call_store *store, waybill_error *error);
 /** Waits. `*report` is freed with call_text_free. */
-int32_t call_recover(const waybill_api *api, waybill_store *store, char **report,
-                     waybill_error *error);
-int32_t call_destroy(const waybill_api *api, waybill_store *store, waybill_error *error);
-int32_t call_report(const waybill_api *api, waybill_store *store, const char *name, char **report,
-                    waybill_error *error);
+int32_t call_recover(call_store store, char **report, waybill_error *error);
+/** Completes what is under way. The queue goes on to be drained until call_free. */
+int32_t call_destroy(call_store store, waybill_error *error);
+void call_free(call_store store);
+int32_t call_report(call_store store, const char *name, char **report, waybill_error *error);
 void call_text_free(char *text);
 
 /** An image on its way out or in. Behind it stand its texts, each NUL-terminated: namespace,
@@ -33,7 +37,7 @@ void call_text_free(char *text);
  *  annotations, key and value in turn; then for each layer digest and media type (out: its id).
  *  A text that is not given is empty. */
 typedef struct plain_image {
-    uint64_t bytes; /**< of this head and its texts, rounded up to 8 */
+    uint64_t bytes;    /**< of this head and its texts, rounded up to 8 */
     uint64_t revision; /**< in: expected */
     uint64_t target_bytes;
     int64_t created_ns;
@@ -54,27 +58,23 @@ typedef struct plain_outcome {
 } plain_outcome;
 
 /** Both submit. 0: the outcome will come out of the queue under `token`. 1: it is in `*now`. */
-int call_put(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
-             const plain_image *image, const uint64_t *layer_bytes, plain_outcome *now);
-int call_remove(const waybill_api *api, waybill_store *store, waybill_queue *queue, uint64_t token,
-                const char *name_space, const char *reference, plain_outcome *now);
+int call_put(call_store store, uint64_t token, const plain_image *image,
+             const uint64_t *layer_bytes, plain_outcome *now);
+int call_remove(call_store store, uint64_t token, const char *name_space, const char *reference,
+                plain_outcome *now);
 
-/** Takes finished operations. */
-int32_t call_drain(const waybill_api *api, waybill_queue *queue, plain_outcome *outcomes,
-                   uint32_t capacity, uint32_t *count, waybill_error *error);
+/** Readable as long as there is something to drain. */
+int32_t call_queue_fd(call_store store);
+/** Takes finished operations, and returns how many. */
+uint32_t call_drain(call_store store, plain_outcome *outcomes, uint32_t capacity);
 
 /** Writes the image to `out`, without its layers; or only its size to `*needed` if there is no
  *  room. */
-int32_t call_get(const waybill_api *api, waybill_store *store, const char *name_space,
-                 const char *reference, void *out, size_t capacity, size_t *needed,
-                 waybill_error *error);
+int32_t call_get(call_store store, const char *name_space, const char *reference, char *out,
+                 size_t capacity, size_t *needed, waybill_error *error);
 
 /** All images of a namespace (NULL: of all), one behind the other, in memory for call_text_free. */
-int32_t call_list(const waybill_api *api, waybill_store *store, const char *name_space,
-                  uint32_t with_layers, char **images, size_t *bytes, waybill_error *error);
-
-int32_t call_queue_create(const waybill_api *api, waybill_queue **queue, waybill_error *error);
-int32_t call_queue_fd(const waybill_api *api, const waybill_queue *queue);
-void call_queue_free(const waybill_api *api, waybill_queue *queue);
+int32_t call_list(call_store store, const char *name_space, uint32_t with_layers, char **images,
+                  size_t *bytes, waybill_error *error);
 
 #endif

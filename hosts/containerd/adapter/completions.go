@@ -17,8 +17,7 @@ import (
 // completions hands the outcomes of operations to the goroutines that wait for them. The library's
 // eventfd lies in Go's netpoller: who waits is parked and holds no thread.
 type completions struct {
-	api   *C.waybill_api
-	queue *C.waybill_queue
+	store C.call_store
 	file  *os.File // a duplicate: Go closes what it polls, the library closes its own
 	ended chan struct{}
 
@@ -35,20 +34,13 @@ type outcome struct {
 
 var outcomeChannels = sync.Pool{New: func() interface{} { return make(chan outcome, 1) }}
 
-func newCompletions(api *C.waybill_api) (*completions, error) {
-	var queue *C.waybill_queue
-	e := newError()
-	if status := C.call_queue_create(api, &queue, e); status != C.WAYBILL_OK {
-		return nil, failureOf(status, e)
-	}
-	fd, err := unix.FcntlInt(uintptr(C.call_queue_fd(api, queue)), unix.F_DUPFD_CLOEXEC, 0)
+func newCompletions(store C.call_store) (*completions, error) {
+	fd, err := unix.FcntlInt(uintptr(C.call_queue_fd(store)), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		C.call_queue_free(api, queue)
 		return nil, err
 	}
 	c := &completions{
-		api:     api,
-		queue:   queue,
+		store:   store,
 		file:    os.NewFile(uintptr(fd), "completions"),
 		ended:   make(chan struct{}),
 		waiting: map[uint64]chan outcome{},
@@ -56,7 +48,6 @@ func newCompletions(api *C.waybill_api) (*completions, error) {
 	raw, err := c.file.SyscallConn()
 	if err != nil {
 		c.file.Close()
-		C.call_queue_free(api, queue)
 		return nil, err
 	}
 	go c.run(raw)
@@ -98,12 +89,10 @@ func (c *completions) run(raw syscall.RawConn) {
 	defer close(c.ended)
 	plain := make([]C.plain_outcome, 64)
 	var count C.uint32_t
-	e := newError()
 	for {
 		// Nothing is read: draining the queue is what makes the descriptor unreadable.
 		err := raw.Read(func(uintptr) bool {
-			count = 0
-			C.call_drain(c.api, c.queue, &plain[0], C.uint32_t(len(plain)), &count, e)
+			count = C.call_drain(c.store, &plain[0], C.uint32_t(len(plain)))
 			return count > 0
 		})
 		if err != nil {
@@ -123,7 +112,6 @@ func (c *completions) run(raw syscall.RawConn) {
 func (c *completions) close() {
 	c.file.Close()
 	<-c.ended
-	C.call_queue_free(c.api, c.queue)
 }
 
 func newError() *C.waybill_error {

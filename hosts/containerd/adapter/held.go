@@ -144,7 +144,7 @@ func (h *Held) release(ctx context.Context, name string, options ...leases.Delet
 
 // Create stores an image under a name that is free: first the lease, then the record.
 func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -153,7 +153,8 @@ func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, er
 		return images.Image{}, err
 	}
 	defer h.lock(namespace, image.Name).Unlock()
-	if _, err := h.find(namespace, image.Name); err == nil {
+	var taken Record
+	if err := h.find(namespace, image.Name, &taken); err == nil {
 		return images.Image{}, fmt.Errorf("image %q: %w", image.Name, errdefs.ErrAlreadyExists)
 	} else if !errdefs.IsNotFound(err) {
 		return images.Image{}, err
@@ -171,7 +172,7 @@ func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, er
 
 // Import stores an image as it is, its times included, whether or not the name is free.
 func (h *Held) Import(ctx context.Context, image images.Image) error {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (h *Held) Import(ctx context.Context, image images.Image) error {
 // Update replaces an image or fields of it: first refers to what is new, then writes the record,
 // then lets go of what was needed before.
 func (h *Held) Update(ctx context.Context, image images.Image, fieldpaths ...string) (images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -247,7 +248,7 @@ func (h *Held) delete(ctx context.Context, name string, deleted func(), options 
 			return err
 		}
 	}
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return err
 	}
@@ -281,7 +282,8 @@ func (h *Held) mend(leasing context.Context, namespace, name string) {
 }
 
 func (h *Held) fit(leasing context.Context, namespace, name string) error {
-	record, err := h.find(namespace, name)
+	var record Record
+	err := h.find(namespace, name, &record)
 	if errdefs.IsNotFound(err) {
 		return h.release(leasing, name)
 	}

@@ -7,6 +7,7 @@ package adapter
 import "C"
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -185,17 +186,21 @@ func (w *plainWriter) head() *C.plain_image {
 }
 
 // read takes one image off the front of `plain`, and says where the next one stands. All texts are
-// copied.
-func read(plain []byte) (Record, []byte) {
+// copied, but those that the caller knows: who looks for a name need not be told of it.
+func read(plain []byte, name string, record *Record) (next []byte) {
 	head := (*C.plain_image)(unsafe.Pointer(&plain[0]))
-	rest := plain[plainHeadBytes:]
+	known := plain[plainHeadBytes:head.bytes]
+	if name != "" {
+		known = known[bytes.IndexByte(known, 0)+1:] // The namespace.
+		known = known[len(name)+1:]
+	}
 	// One copy for all texts of the image: they live and die together.
-	texts := string(rest[:int(head.bytes)-plainHeadBytes])
-	next := func() string {
+	texts := string(known)
+	text := func() string {
 		end := strings.IndexByte(texts, 0)
-		text := texts[:end]
+		first := texts[:end]
 		texts = texts[end+1:]
-		return text
+		return first
 	}
 	pairs := func(count C.uint32_t) map[string]string {
 		if count == 0 {
@@ -203,28 +208,31 @@ func read(plain []byte) (Record, []byte) {
 		}
 		read := make(map[string]string, int(count))
 		for i := C.uint32_t(0); i < count; i++ {
-			key := next()
-			read[key] = next()
+			key := text()
+			read[key] = text()
 		}
 		return read
 	}
-	record := Record{Namespace: next(), Revision: uint64(head.revision)}
+	record.Revision = uint64(head.revision)
 	record.Incomplete = head.condition&C.WAYBILL_IMAGE_INCOMPLETE != 0
 	image := &record.Image
-	image.Name = next()
-	image.Target.Digest = digest.Digest(next())
-	image.Target.MediaType = next()
+	if image.Name = name; name == "" {
+		record.Namespace = text()
+		image.Name = text()
+	}
+	image.Target.Digest = digest.Digest(text())
+	image.Target.MediaType = text()
 	image.Target.Size = int64(head.target_bytes)
 	image.CreatedAt = time.Unix(0, int64(head.created_ns)).UTC()
 	image.UpdatedAt = time.Unix(0, int64(head.updated_ns)).UTC()
-	next() // The config's digest.
+	text() // The config's digest.
 	image.Labels = pairs(head.label_count)
 	image.Target.Annotations = pairs(head.annotation_count)
 	for i := C.uint32_t(0); i < head.layer_count; i++ {
-		record.Layers = append(record.Layers, next())
-		next() // Its media type.
+		record.Layers = append(record.Layers, text())
+		text() // Its media type.
 	}
-	return record, plain[head.bytes:]
+	return plain[head.bytes:]
 }
 
 // alignedBuffer is memory for plain images, which begin with numbers of eight bytes.

@@ -15,6 +15,7 @@ import (
 	"runtime/cgo"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -49,8 +50,7 @@ type Config struct {
 // Store is an open store. It implements images.Store; Held does, too, and keeps content alive.
 // All methods may be called by any goroutine.
 type Store struct {
-	library     *Library
-	store       *C.waybill_store
+	store       C.call_store
 	completions *completions
 	log         cgo.Handle
 	provider    content.Provider
@@ -85,7 +85,7 @@ func (l *Library) Open(config Config) (*Store, error) {
 	if log == nil {
 		log = func(int, string) {}
 	}
-	s := &Store{library: l, provider: config.Provider, log: cgo.NewHandle(log)}
+	s := &Store{provider: config.Provider, log: cgo.NewHandle(log)}
 	cText := C.CString(string(text))
 	defer C.free(unsafe.Pointer(cText))
 	e := newError()
@@ -94,7 +94,8 @@ func (l *Library) Open(config Config) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", config.Root, failureOf(status, e))
 	}
 	if err := s.recover(); err != nil {
-		C.call_destroy(l.api, s.store, nil)
+		C.call_destroy(s.store, nil)
+		C.call_free(s.store)
 		s.log.Delete()
 		return nil, fmt.Errorf("store %s: %w", config.Root, err)
 	}
@@ -104,15 +105,31 @@ func (l *Library) Open(config Config) (*Store, error) {
 func (s *Store) recover() error {
 	var report *C.char
 	e := newError()
-	if status := C.call_recover(s.library.api, s.store, &report, e); status != C.WAYBILL_OK {
+	if status := C.call_recover(s.store, &report, e); status != C.WAYBILL_OK {
 		return failureOf(status, e)
 	}
 	err := json.Unmarshal([]byte(C.GoString(report)), &s.Recovery)
 	C.call_text_free(report)
 	if err == nil {
-		s.completions, err = newCompletions(s.library.api)
+		s.completions, err = newCompletions(s.store)
 	}
 	return err
+}
+
+// lastNamespace is one that has been found valid: nearly all calls are of the same, and containerd's
+// check is an expression that takes a quarter of a lookup.
+var lastNamespace atomic.Value
+
+func namespaceOf(ctx context.Context) (string, error) {
+	namespace, _ := namespaces.Namespace(ctx)
+	if namespace != "" && namespace == lastNamespace.Load() {
+		return namespace, nil
+	}
+	namespace, err := namespaces.NamespaceRequired(ctx)
+	if err == nil {
+		lastNamespace.Store(namespace)
+	}
+	return namespace, err
 }
 
 // enter is for every call that uses the open store; leave for when it has ended.
@@ -136,10 +153,11 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	e := newError()
-	if status := C.call_destroy(s.library.api, s.store, e); status != C.WAYBILL_OK {
+	if status := C.call_destroy(s.store, e); status != C.WAYBILL_OK {
 		return failureOf(status, e)
 	}
 	s.completions.close()
+	C.call_free(s.store)
 	s.log.Delete()
 	return nil
 }
@@ -154,7 +172,7 @@ func (s *Store) Statistics() (map[string]interface{}, error) {
 	defer C.free(unsafe.Pointer(name))
 	var report *C.char
 	e := newError()
-	if status := C.call_report(s.library.api, s.store, name, &report, e); status != C.WAYBILL_OK {
+	if status := C.call_report(s.store, name, &report, e); status != C.WAYBILL_OK {
 		return nil, failureOf(status, e)
 	}
 	defer C.call_text_free(report)
@@ -166,9 +184,10 @@ func (s *Store) Statistics() (map[string]interface{}, error) {
 
 // scratch is what a lookup needs, kept from one to the next.
 type scratch struct {
-	key   []byte
-	image []byte
-	error C.waybill_error
+	key    []byte
+	image  []byte
+	needed C.size_t
+	error  C.waybill_error
 }
 
 var scratches = sync.Pool{New: func() interface{} {
@@ -188,49 +207,50 @@ func (s *scratch) setKey(namespace, name string) (cNamespace, cName *C.char, err
 	return (*C.char)(unsafe.Pointer(&s.key[0])), (*C.char)(unsafe.Pointer(&s.key[len(namespace)+1])), nil
 }
 
-func (s *Store) find(namespace, name string) (Record, error) {
+// find fills `record`, which is large, where the caller has it.
+func (s *Store) find(namespace, name string, record *Record) error {
 	if err := s.enter(); err != nil {
-		return Record{}, err
+		return err
 	}
 	defer s.leave()
 	with := scratches.Get().(*scratch)
 	defer scratches.Put(with)
 	cNamespace, cName, err := with.setKey(namespace, name)
 	if err != nil {
-		return Record{}, err
+		return err
 	}
 	for {
-		var needed C.size_t
-		status := C.call_get(s.library.api, s.store, cNamespace, cName,
-			unsafe.Pointer(&with.image[0]), C.size_t(len(with.image)), &needed, &with.error)
+		out, needed, e := (*C.char)(unsafe.Pointer(&with.image[0])), &with.needed, &with.error
+		status := C.call_get(s.store, cNamespace, cName, out, C.size_t(len(with.image)), needed, e)
 		switch status {
+		case C.WAYBILL_OK:
 		case C.WAYBILL_ENOTFOUND, C.WAYBILL_EINVAL, C.WAYBILL_ELIMIT: // No image can have the last two.
-			return Record{}, notFound(name)
+			return notFound(name)
+		default:
+			return fmt.Errorf("image %q: %w", name, failureOf(status, &with.error))
 		}
-		if status != C.WAYBILL_OK {
-			return Record{}, fmt.Errorf("image %q: %w", name, failureOf(status, &with.error))
+		if int(with.needed) <= len(with.image) {
+			read(with.image, name, record)
+			return nil
 		}
-		if int(needed) <= len(with.image) {
-			record, _ := read(with.image)
-			return record, nil
-		}
-		with.image = alignedBuffer(int(needed) * 2)
+		with.image = alignedBuffer(int(with.needed) * 2)
 	}
 }
 
 // Get returns the image of this name.
 func (s *Store) Get(ctx context.Context, name string) (images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return images.Image{}, err
 	}
-	record, err := s.find(namespace, name)
+	var record Record
+	err = s.find(namespace, name, &record)
 	return record.Image, err
 }
 
 // List returns the images that any of the filters matches, sorted by name.
 func (s *Store) List(ctx context.Context, fs ...string) ([]images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -270,14 +290,14 @@ func (s *Store) each(namespace string, withLayers bool, show func(Record)) error
 	var plain *C.char
 	var size C.size_t
 	e := newError()
-	if status := C.call_list(s.library.api, s.store, cNamespace, layers, &plain, &size, e); status != C.WAYBILL_OK {
+	if status := C.call_list(s.store, cNamespace, layers, &plain, &size, e); status != C.WAYBILL_OK {
 		return failureOf(status, e)
 	}
 	defer C.call_text_free(plain)
 	rest := unsafe.Slice((*byte)(unsafe.Pointer(plain)), int(size))
 	for len(rest) > 0 {
 		var record Record
-		record, rest = read(rest)
+		rest = read(rest, "", &record)
 		show(record)
 	}
 	return nil
@@ -336,7 +356,7 @@ func (s *Store) put(ctx context.Context, namespace string, image *images.Image, 
 		layerBytes = &writer.layers[0]
 	}
 	outcome := s.completions.do(func(token C.uint64_t, now *C.plain_outcome) C.int {
-		return C.call_put(s.library.api, s.store, s.completions.queue, token, writer.head(), layerBytes, now)
+		return C.call_put(s.store, token, writer.head(), layerBytes, now)
 	})
 	if outcome.failure != nil {
 		return outcome.failure
@@ -346,7 +366,7 @@ func (s *Store) put(ctx context.Context, namespace string, image *images.Image, 
 
 // Create stores an image under a name that is free. Of several at once, the library lets one win.
 func (s *Store) Create(ctx context.Context, image images.Image) (images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -367,7 +387,7 @@ func (s *Store) Create(ctx context.Context, image images.Image) (images.Image, e
 
 // Import stores an image as it is, its times included, whether or not the name is free.
 func (s *Store) Import(ctx context.Context, image images.Image) error {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return err
 	}
@@ -386,7 +406,7 @@ func (s *Store) Update(ctx context.Context, image images.Image, fieldpaths ...st
 // between reading and writing, all of it is done again.
 func (s *Store) update(ctx context.Context, image images.Image, fieldpaths []string,
 	prepare func(old, next images.Image) error) (images.Image, error) {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -394,8 +414,8 @@ func (s *Store) update(ctx context.Context, image images.Image, fieldpaths []str
 		return images.Image{}, fmt.Errorf("image name is required for update: %w", errdefs.ErrInvalidArgument)
 	}
 	for {
-		record, err := s.find(namespace, image.Name)
-		if err != nil {
+		var record Record
+		if err := s.find(namespace, image.Name, &record); err != nil {
 			return images.Image{}, err
 		}
 		next, err := changed(record.Image, image, fieldpaths)
@@ -419,7 +439,7 @@ func (s *Store) update(ctx context.Context, image images.Image, fieldpaths []str
 
 // Delete forgets an image. Its content is none of this store's business, so options are ignored.
 func (s *Store) Delete(ctx context.Context, name string, _ ...images.DeleteOpt) error {
-	namespace, err := namespaces.NamespaceRequired(ctx)
+	namespace, err := namespaceOf(ctx)
 	if err != nil {
 		return err
 	}
@@ -437,7 +457,7 @@ func (s *Store) Delete(ctx context.Context, name string, _ ...images.DeleteOpt) 
 		return err
 	}
 	outcome := s.completions.do(func(token C.uint64_t, now *C.plain_outcome) C.int {
-		return C.call_remove(s.library.api, s.store, s.completions.queue, token, cNamespace, cName, now)
+		return C.call_remove(s.store, token, cNamespace, cName, now)
 	})
 	switch {
 	case outcome.failure != nil && errdefs.IsInvalidArgument(outcome.failure):
