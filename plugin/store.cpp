@@ -169,6 +169,7 @@ Status Store::recover_now(Outcome &outcome) {
     if (!recovered.ok())
         return recovered.status();
     mode_ = recovered->mode;
+    store_id_ = recovered->store_id;
     Result<LayerCheck> layers = check_layers(index_, settings_.layers, host_);
     if (!layers.ok())
         return layers.status();

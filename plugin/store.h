@@ -107,6 +107,7 @@ class Store final {
     std::unique_ptr<Submissions> submissions_;
     std::atomic<Phase> phase_{Phase::Created};
     ReferenceMode mode_ = ReferenceMode::Canonical;
+    StoreId store_id_{};                ///< written by recover, before Open
     std::atomic<bool> degraded_{false}; ///< of a read-only store
     std::atomic<std::uint64_t> revision_read_{0};
     std::mutex refreshing_;

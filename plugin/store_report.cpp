@@ -51,6 +51,7 @@ std::string Store::write_report(const Recovered &recovered, const LayerCheck &la
     QJsonObject report{
         {QStringLiteral("images"), number(index_.image_count())},
         {QStringLiteral("revision"), number(recovered.revision)},
+        {QStringLiteral("storeId"), text(hex(store_id_))},
         {QStringLiteral("created"), recovered.created},
         {QStringLiteral("references"), QLatin1String(mode_name(mode_))},
         {QStringLiteral("readOnly"), settings_.read_only},
@@ -105,7 +106,8 @@ Result<std::string> Store::report(std::string_view name) const {
         incomplete += (frame.flags_now() & frame_flag_incomplete) != 0;
         pinned += image_of(frame)->pinned();
     });
-    QJsonObject stats{{QStringLiteral("images"), number(index_.image_count())},
+    QJsonObject stats{{QStringLiteral("storeId"), text(hex(store_id_))},
+                      {QStringLiteral("images"), number(index_.image_count())},
                       {QStringLiteral("recordBytes"), number(index_.live_bytes())},
                       {QStringLiteral("incompleteImages"), number(incomplete)},
                       {QStringLiteral("pinnedImages"), number(pinned)},

@@ -373,7 +373,8 @@ typedef struct waybill_api {
      *  of every image are on disk, and opens the store for the other verbs. Images whose layers
      *  are missing are kept and marked WAYBILL_IMAGE_INCOMPLETE. The outcome's report_json says
      *  what was found: images, incompleteImages, droppedTailBytes, possiblyAcknowledged, damage
-     *  [{file, offset, bytes, lost}], degraded, revision, milliseconds.
+     *  [{file, offset, bytes, lost}], degraded, revision, milliseconds; and storeId, which a store
+     *  is given when it is made and keeps for ever.
      *  A failed recover may be tried again; a second successful one is WAYBILL_ESTATE. It cannot
      *  be cancelled. Read-only, before the writer has made the store: WAYBILL_ENOTFOUND; while
      *  the writer replaces files faster than they are read: WAYBILL_EAGAIN.

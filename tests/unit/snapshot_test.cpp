@@ -95,6 +95,7 @@ class SnapshotTest : public QObject {
   private slots:
     void imagesComeBackFromTheSnapshotAlone();
     void emptySnapshotIsRead();
+    void storeKeepsItsIdentity();
     void snapshotOfManyBatchesIsRead();
     void rotationDropsOlderJournalsAndKeepsEverything();
     void snapshotThatIsAnotherFileThanWrittenIsRefused();
@@ -137,6 +138,22 @@ void SnapshotTest::emptySnapshotIsRead() {
     QVERIFY(store.images().empty());
     QVERIFY(store.report["damage"].toArray().isEmpty());
     QVERIFY(!store.report["created"].toBool());
+}
+
+void SnapshotTest::storeKeepsItsIdentity() {
+    ScratchStore one, other;
+    QVERIFY(one.open().ok());
+    const QString id = one.report["storeId"].toString();
+    QCOMPARE(id.size(), qsizetype{32});
+    QCOMPARE(one.stats()["storeId"].toString(), id);
+    one.settings.journal_bytes = 16 << 10;
+    QVERIFY(one.open().ok());
+    fill(one);
+    rotate(one);
+    QVERIFY(one.open().ok());
+    QCOMPARE(one.report["storeId"].toString(), id);
+    QVERIFY(other.open().ok());
+    QVERIFY(other.report["storeId"].toString() != id);
 }
 
 void SnapshotTest::snapshotOfManyBatchesIsRead() {
