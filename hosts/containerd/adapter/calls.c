@@ -5,6 +5,7 @@
 #include "calls.h"
 
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,8 +302,11 @@ static int32_t append_image(page *out, const waybill_api *api, const waybill_ima
         status = api->image_layer(image, i, &layer, error);
         if (status != WAYBILL_OK)
             return status;
+        char size[24];
+        snprintf(size, sizeof size, "%" PRIu64, layer.size_bytes);
         append_text(out, layer.id);
         append_text(out, layer.media_type);
+        append_text(out, size);
     }
     static const char zeros[8];
     append(out, zeros, -(out->length - start) % 8);
@@ -312,8 +316,9 @@ static int32_t append_image(page *out, const waybill_api *api, const waybill_ima
     return WAYBILL_OK;
 }
 
-int32_t call_get(call_store store, const char *name_space, const char *reference, char *out,
-                 size_t capacity, size_t *needed, waybill_error *error) {
+int32_t call_get(call_store store, const char *name_space, const char *reference,
+                 uint32_t with_layers, char *out, size_t capacity, size_t *needed,
+                 waybill_error *error) {
     opened *in = of(store);
     const waybill_api *api = in->api;
     waybill_image *image = NULL;
@@ -321,7 +326,7 @@ int32_t call_get(call_store store, const char *name_space, const char *reference
     if (status != WAYBILL_OK)
         return status;
     page written = {.bytes = out, .capacity = capacity};
-    status = append_image(&written, api, image, 0, error);
+    status = append_image(&written, api, image, with_layers, error);
     *needed = written.length;
     api->image_free(image);
     return status;

@@ -34,7 +34,8 @@ void call_text_free(char *text);
 
 /** An image on its way out or in. Behind it stand its texts, each NUL-terminated: namespace,
  *  reference, target's digest, target's media type, config's digest; then the labels, the
- *  annotations, key and value in turn; then for each layer digest and media type (out: its id).
+ *  annotations, key and value in turn; then for each layer digest, media type and, on the way out,
+ *  size.
  *  A text that is not given is empty. */
 typedef struct plain_image {
     uint64_t bytes;    /**< of this head and its texts, rounded up to 8 */
@@ -68,10 +69,10 @@ int32_t call_queue_fd(call_store store);
 /** Takes finished operations, and returns how many. */
 uint32_t call_drain(call_store store, plain_outcome *outcomes, uint32_t capacity);
 
-/** Writes the image to `out`, without its layers; or only its size to `*needed` if there is no
- *  room. */
-int32_t call_get(call_store store, const char *name_space, const char *reference, char *out,
-                 size_t capacity, size_t *needed, waybill_error *error);
+/** Writes the image to `out`, or only its size to `*needed` if there is no room. */
+int32_t call_get(call_store store, const char *name_space, const char *reference,
+                 uint32_t with_layers, char *out, size_t capacity, size_t *needed,
+                 waybill_error *error);
 
 /** All images of a namespace (NULL: of all), one behind the other, in memory for call_text_free. */
 int32_t call_list(call_store store, const char *name_space, uint32_t with_layers, char **images,

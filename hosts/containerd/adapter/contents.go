@@ -6,6 +6,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/containerd/containerd/content"
 	"github.com/containerd/containerd/errdefs"
@@ -20,53 +21,99 @@ type Contents struct {
 	Layers []ocispec.Descriptor
 }
 
+// Who pushes an image chooses what its documents say; so all of it is bounded.
 const (
 	// A record holds so many; the library's limit.
 	layersMax = 10_000
 	// Manifests and indexes are documents of a few kilobytes; registries refuse more than 4 MiB.
 	documentBytesMax = 4 << 20
+	// The largest indexes in the wild have some dozens of platforms.
+	documentsMax = 1000
 )
 
 var errTooMuch = errors.New("more layers or documents than an image has")
 
 // contentsOf follows an image's target through indexes and manifests to its layers, base first,
 // for every platform whose manifest is here. A target that cannot be followed, because its content
-// is not here or is of a kind that containerd does not know, counts as the image's one layer: it is
-// the blob that the image depends on.
-func contentsOf(ctx context.Context, provider content.Provider, target ocispec.Descriptor) Contents {
+// is not here or is none of what containerd knows, counts as the image's one layer: it is the blob
+// that the image depends on. Fails only if content could not be asked.
+func contentsOf(ctx context.Context, provider content.Provider, target ocispec.Descriptor) (Contents, error) {
 	var contents Contents
-	seen := map[digest.Digest]bool{}
-	if provider != nil {
-		handler := images.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			if seen[d.Digest] {
-				return nil, nil
-			}
-			if len(seen) > 2*layersMax || len(contents.Layers) >= layersMax {
+	documents, seen := 0, map[digest.Digest]bool{}
+	visit := func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		if seen[d.Digest] {
+			return nil, nil
+		}
+		seen[d.Digest] = true
+		switch {
+		case images.IsLayerType(d.MediaType):
+			if len(contents.Layers) == layersMax {
 				return nil, errTooMuch
 			}
-			seen[d.Digest] = true
-			switch {
-			case images.IsLayerType(d.MediaType):
-				contents.Layers = append(contents.Layers, d)
-			case images.IsConfigType(d.MediaType):
-				if contents.Config == "" {
-					contents.Config = d.Digest
-				}
-			case d.Size <= documentBytesMax:
-				children, err := images.Children(ctx, provider, d)
-				if errdefs.IsNotFound(err) {
-					return nil, nil // A platform that was not pulled.
-				}
-				return children, err
+			contents.Layers = append(contents.Layers, d)
+			return nil, validLayer(d)
+		case images.IsConfigType(d.MediaType):
+			if contents.Config == "" {
+				contents.Config = d.Digest
 			}
-			return nil, nil
-		})
-		if err := images.Walk(ctx, handler, target); err != nil {
+			return nil, d.Digest.Validate()
+		}
+		if documents++; documents > documentsMax {
+			return nil, errTooMuch
+		}
+		children, err := images.Children(ctx, bounded{provider}, d)
+		if transient(err) {
+			return nil, err
+		}
+		return children, nil // A platform that was not pulled, or a document that is none, has none.
+	}
+	if provider != nil {
+		err := images.Walk(ctx, images.HandlerFunc(visit), target)
+		if transient(err) {
+			return Contents{}, fmt.Errorf("manifest %s: %w", target.Digest, err)
+		}
+		if err != nil {
 			contents = Contents{}
 		}
 	}
 	if len(contents.Layers) == 0 {
 		contents.Layers = []ocispec.Descriptor{target}
 	}
-	return contents
+	return contents, nil
+}
+
+// transient tells faults that say nothing about the content.
+func transient(err error) bool {
+	return errdefs.IsUnavailable(err) || errdefs.IsCanceled(err) || errdefs.IsDeadlineExceeded(err) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func validLayer(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return err
+	}
+	if d.Size < 0 || len(d.MediaType) > mediaTypeBytesMax || !isText(d.MediaType) {
+		return invalid("layer %s", d.Digest)
+	}
+	return nil
+}
+
+// standsForItself tells contents of a target that could not be followed.
+func (c *Contents) standsForItself(target ocispec.Descriptor) bool {
+	return len(c.Layers) == 1 && c.Layers[0].Digest == target.Digest
+}
+
+// bounded refuses to read blobs that are larger than a document, whatever their descriptor says.
+type bounded struct{ content.Provider }
+
+func (b bounded) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	reader, err := b.Provider.ReaderAt(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if size := reader.Size(); size > documentBytesMax {
+		reader.Close()
+		return nil, invalid("document %s of %d bytes, at most %d are read", d.Digest, size, documentBytesMax)
+	}
+	return reader, nil
 }

@@ -7,6 +7,7 @@ package adapter
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -53,6 +54,12 @@ func (f *Failure) Unwrap() error {
 
 // IsLocked tells whether another process has the store open.
 func (f *Failure) IsLocked() bool { return f.Code == C.WAYBILL_ELOCKED }
+
+// isUncertain tells that the operation may have happened all the same, as the next start will show.
+func isUncertain(err error) bool {
+	var failure *Failure
+	return errors.As(err, &failure) && (failure.Code == C.WAYBILL_EIO || failure.Code == C.WAYBILL_EINTERNAL)
+}
 
 // conflicts tells whether the record changed between reading and writing it.
 func (f *Failure) conflicts() bool { return f.Code == C.WAYBILL_ECONFLICT }

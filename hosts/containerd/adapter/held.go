@@ -8,58 +8,54 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash/maphash"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/containerd/containerd/errdefs"
 	"github.com/containerd/containerd/images"
 	"github.com/containerd/containerd/leases"
 	"github.com/containerd/containerd/log"
 	"github.com/containerd/containerd/namespaces"
+	"github.com/opencontainers/go-digest"
 )
 
 const (
 	leasePrefix = "waybill-"
-	// leaseLabel holds the name of the image that a lease is for.
-	leaseLabel = "io.waybill.image"
+	// imageLabel holds the name of the image that a lease is for, storeLabel the store's identity.
+	imageLabel = "io.waybill.image"
+	storeLabel = "io.waybill.store"
 
 	contentRefLabel  = "containerd.io/gc.ref.content"
 	snapshotRefLabel = "containerd.io/gc.ref.snapshot."
+
+	// What has begun is tidied up although the caller has gone; but not without end.
+	tidyTimeout = 30 * time.Second
 )
 
 // Held is a store whose images keep their content alive. containerd's garbage collector knows only
 // its own images and leases; so each image here has a lease there, which names what the image
 // refers to.
 //
-// Invariant: content is referred to before a record names it, and as long as one does. A crash may
-// leave a lease without an image, or what an older target needed; Reconcile takes both away.
+// Invariants: content is referred to before a record names it, and as long as one does. A lease of
+// this store's goes only when it is certain that its record is not there: not after the disk failed,
+// and not while records that were lost to damage are missed. A crash may leave a lease without an
+// image, or what an older target needed; Reconcile takes both away. Leases of another store's are
+// left alone.
 type Held struct {
 	*Store
 	leases leases.Manager
-
+	id     string // of the store
 	// A record and its lease are in two databases, which no single write reaches; so what changes
 	// both goes one after the other for each name. Who wins a race is the store's to say.
-	names [256]sync.Mutex
-	seed  maphash.Seed
+	names nameLocks
 }
 
 var _ images.Store = (*Held)(nil)
 
 // Hold makes the images of a store hold their content by leases of this manager.
 func Hold(store *Store, manager leases.Manager) *Held {
-	return &Held{Store: store, leases: manager, seed: maphash.MakeSeed()}
-}
-
-func (h *Held) lock(namespace, name string) *sync.Mutex {
-	var hash maphash.Hash
-	hash.SetSeed(h.seed)
-	hash.WriteString(namespace)
-	hash.WriteByte(0)
-	hash.WriteString(name)
-	mutex := &h.names[hash.Sum64()%uint64(len(h.names))]
-	mutex.Lock()
-	return mutex
+	id, _ := store.Recovery["storeId"].(string)
+	return &Held{Store: store, leases: manager, id: id}
 }
 
 // --- leases --------------------------------------------------------------------------------------
@@ -74,55 +70,82 @@ func leaseContext(ctx context.Context, namespace string) context.Context {
 	return namespaces.WithNamespace(bare{ctx}, namespace)
 }
 
-func leaseOf(name string) leases.Lease {
-	sum := sha256.Sum256([]byte(name))
+// tidyContext outlives the caller.
+func tidyContext(namespace string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), tidyTimeout)
+	return namespaces.WithNamespace(ctx, namespace), cancel
+}
+
+// leaseOf is the lease of an image. Its name cannot be guessed without knowing the store.
+func (h *Held) leaseOf(name string) leases.Lease {
+	sum := sha256.Sum256([]byte(h.id + "\x00" + name))
 	return leases.Lease{ID: leasePrefix + hex.EncodeToString(sum[:])}
 }
 
+type resources map[leases.Resource]bool
+
+func (r resources) equal(other resources) bool {
+	for resource := range r {
+		if !other[resource] {
+			return false
+		}
+	}
+	return len(r) == len(other)
+}
+
 // resourcesOf names what containerd's collector would find from an image of its own: the target,
-// and what labels refer to.
-func resourcesOf(image images.Image) map[leases.Resource]bool {
-	resources := map[leases.Resource]bool{{ID: image.Target.Digest.String(), Type: "content"}: true}
+// and what labels refer to. What cannot be referred to it passes over.
+func resourcesOf(image images.Image) resources {
+	needed := resources{{ID: image.Target.Digest.String(), Type: "content"}: true}
 	for key, value := range image.Labels {
 		if rest := strings.TrimPrefix(key, contentRefLabel); rest != key {
-			if rest == "" || rest[0] == '.' || rest[0] == '/' {
-				resources[leases.Resource{ID: value, Type: "content"}] = true
+			if (rest == "" || rest[0] == '.' || rest[0] == '/') && digest.Digest(value).Validate() == nil {
+				needed[leases.Resource{ID: value, Type: "content"}] = true
 			}
 		} else if snapshotter := strings.TrimPrefix(key, snapshotRefLabel); snapshotter != key {
 			snapshotter, _, _ = strings.Cut(snapshotter, "/")
-			resources[leases.Resource{ID: value, Type: "snapshots/" + snapshotter}] = true
+			if snapshotter != "" {
+				needed[leases.Resource{ID: value, Type: "snapshots/" + snapshotter}] = true
+			}
 		}
 	}
-	return resources
+	return needed
 }
 
-// hold makes the lease of an image refer to what the image needs, and to nothing else.
-func (h *Held) hold(ctx context.Context, image images.Image) error {
-	lease := leaseOf(image.Name)
-	_, err := h.leases.Create(ctx, leases.WithID(lease.ID),
-		leases.WithLabels(map[string]string{leaseLabel: image.Name}))
-	if err != nil && !errdefs.IsAlreadyExists(err) {
-		return fmt.Errorf("lease for image %q: %w", image.Name, err)
-	}
-	existed := err != nil
-	needed := resourcesOf(image)
-	for resource := range needed {
-		if err := h.leases.AddResource(ctx, lease, resource); err != nil {
-			return fmt.Errorf("lease for image %q: %w", image.Name, err)
+// refer makes the lease of an image refer to all that the image needs. Writes only what is missing.
+func (h *Held) refer(ctx context.Context, image images.Image) error {
+	lease := h.leaseOf(image.Name)
+	has, err := h.leases.ListResources(ctx, lease)
+	if errdefs.IsNotFound(err) {
+		_, err = h.leases.Create(ctx, leases.WithID(lease.ID),
+			leases.WithLabels(map[string]string{imageLabel: image.Name, storeLabel: h.id}))
+		if errdefs.IsAlreadyExists(err) {
+			err = nil
 		}
 	}
-	if existed {
-		return h.keepOnly(ctx, lease, needed)
+	missing := resourcesOf(image)
+	for _, resource := range has {
+		delete(missing, resource)
+	}
+	for resource := range missing {
+		if err == nil {
+			err = h.leases.AddResource(ctx, lease, resource)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lease for image %q: %w", image.Name, err)
 	}
 	return nil
 }
 
-func (h *Held) keepOnly(ctx context.Context, lease leases.Lease, needed map[leases.Resource]bool) error {
-	resources, err := h.leases.ListResources(ctx, lease)
+// shrink makes the lease of an image refer to nothing else than what the image needs.
+func (h *Held) shrink(ctx context.Context, image images.Image) error {
+	lease, needed := h.leaseOf(image.Name), resourcesOf(image)
+	has, err := h.leases.ListResources(ctx, lease)
 	if err != nil {
 		return err
 	}
-	for _, resource := range resources {
+	for _, resource := range has {
 		if !needed[resource] {
 			if err := h.leases.DeleteResource(ctx, lease, resource); err != nil {
 				return err
@@ -133,11 +156,52 @@ func (h *Held) keepOnly(ctx context.Context, lease leases.Lease, needed map[leas
 }
 
 func (h *Held) release(ctx context.Context, name string, options ...leases.DeleteOpt) error {
-	err := h.leases.Delete(ctx, leaseOf(name), options...)
+	err := h.leases.Delete(ctx, h.leaseOf(name), options...)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// fit makes one name's lease fit its record, or be gone with it; if a record may have been lost, it
+// only adds. The caller has the name's lock.
+func (h *Held) fit(ctx context.Context, namespace, name string, mayHaveLost bool) error {
+	var record Record
+	err := h.find(namespace, name, false, &record)
+	switch {
+	case errdefs.IsNotFound(err) && mayHaveLost:
+		return nil
+	case errdefs.IsNotFound(err):
+		return h.release(ctx, name)
+	case err != nil:
+		return err
+	}
+	if err := h.refer(ctx, record.Image); err != nil || mayHaveLost {
+		return err
+	}
+	return h.shrink(ctx, record.Image)
+}
+
+// mend is for after a call that failed. If it may have happened all the same, everything is kept.
+func (h *Held) mend(namespace, name string, failed error) {
+	if isUncertain(failed) {
+		return
+	}
+	ctx, cancel := tidyContext(namespace)
+	defer cancel()
+	mayHaveLost, err := h.mayHaveLost()
+	if err == nil {
+		err = h.fit(ctx, namespace, name, mayHaveLost)
+	}
+	h.warn(err, name)
+}
+
+// warn is for what the next Reconcile mends.
+func (h *Held) warn(err error, name string) {
+	if err != nil {
+		log.L.WithError(err).WithField("image", name).
+			Warn("more content is kept than the images need, until leases are reconciled")
+	}
 }
 
 // --- images --------------------------------------------------------------------------------------
@@ -148,24 +212,26 @@ func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, er
 	if err != nil {
 		return images.Image{}, err
 	}
-	image, err = checked(image)
+	if image, err = checked(image); err != nil {
+		return images.Image{}, err
+	}
+	unlock, err := h.names.lock(ctx, namespace, image.Name)
 	if err != nil {
 		return images.Image{}, err
 	}
-	defer h.lock(namespace, image.Name).Unlock()
+	defer unlock()
 	var taken Record
-	if err := h.find(namespace, image.Name, &taken); err == nil {
+	if err := h.find(namespace, image.Name, false, &taken); err == nil {
 		return images.Image{}, fmt.Errorf("image %q: %w", image.Name, errdefs.ErrAlreadyExists)
 	} else if !errdefs.IsNotFound(err) {
 		return images.Image{}, err
 	}
-	leasing := leaseContext(ctx, namespace)
-	if err := h.hold(leasing, image); err != nil {
-		return images.Image{}, err
+	created, err := images.Image{}, h.refer(leaseContext(ctx, namespace), image)
+	if err == nil {
+		created, err = h.Store.Create(ctx, image)
 	}
-	created, err := h.Store.Create(ctx, image)
 	if err != nil {
-		h.mend(leasing, namespace, image.Name)
+		h.mend(namespace, image.Name, err)
 	}
 	return created, err
 }
@@ -179,14 +245,17 @@ func (h *Held) Import(ctx context.Context, image images.Image) error {
 	if image, err = checked(image); err != nil {
 		return err
 	}
-	defer h.lock(namespace, image.Name).Unlock()
-	leasing := leaseContext(ctx, namespace)
-	if err := h.hold(leasing, image); err != nil {
+	unlock, err := h.names.lock(ctx, namespace, image.Name)
+	if err != nil {
 		return err
 	}
-	if err = h.Store.Import(ctx, image); err != nil {
-		h.mend(leasing, namespace, image.Name)
+	defer unlock()
+	err = h.refer(leaseContext(ctx, namespace), image)
+	if err == nil {
+		err = h.Store.Import(ctx, image)
 	}
+	// Also after success: what was needed before goes.
+	h.mend(namespace, image.Name, err)
 	return err
 }
 
@@ -197,41 +266,33 @@ func (h *Held) Update(ctx context.Context, image images.Image, fieldpaths ...str
 	if err != nil {
 		return images.Image{}, err
 	}
-	defer h.lock(namespace, image.Name).Unlock()
-	leasing := leaseContext(ctx, namespace)
-	lease := leaseOf(image.Name)
-	var before, after map[leases.Resource]bool
+	unlock, err := h.names.lock(ctx, namespace, image.Name)
+	if err != nil {
+		return images.Image{}, err
+	}
+	defer unlock()
+	differs := false
 	updated, err := h.Store.update(ctx, image, fieldpaths, func(old, next images.Image) error {
-		before, after = resourcesOf(old), resourcesOf(next)
-		for resource := range after {
-			if before[resource] {
-				continue
-			}
-			err := h.leases.AddResource(leasing, lease, resource)
-			if errdefs.IsNotFound(err) {
-				return h.hold(leasing, next) // Somebody removed the lease.
-			}
-			if err != nil {
-				return fmt.Errorf("lease for image %q: %w", next.Name, err)
-			}
+		differs = !resourcesOf(old).equal(resourcesOf(next))
+		if differs || setsTarget(fieldpaths) {
+			// Also for a target that stays: pulling again mends a lease that somebody removed.
+			return h.refer(leaseContext(ctx, namespace), next)
 		}
 		return nil
 	})
-	if err != nil {
-		if before != nil {
-			h.mend(leasing, namespace, image.Name)
-		}
-		return images.Image{}, err
+	if differs {
+		h.mend(namespace, image.Name, err)
 	}
-	for resource := range before {
-		if !after[resource] {
-			if err := h.leases.DeleteResource(leasing, lease, resource); err != nil && !errdefs.IsNotFound(err) {
-				log.G(ctx).WithError(err).WithField("image", image.Name).
-					Warn("what the image needed before is kept until the next start")
-			}
+	return updated, err
+}
+
+func setsTarget(fieldpaths []string) bool {
+	for _, path := range fieldpaths {
+		if path == "target" {
+			return true
 		}
 	}
-	return updated, nil
+	return len(fieldpaths) == 0
 }
 
 // Delete forgets an image: first the record, then the lease. With SynchronousDelete it returns
@@ -252,63 +313,68 @@ func (h *Held) delete(ctx context.Context, name string, deleted func(), options 
 	if err != nil {
 		return err
 	}
-	defer h.lock(namespace, name).Unlock()
+	unlock, err := h.names.lock(ctx, namespace, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := h.Store.Delete(ctx, name); err != nil {
 		return err
 	}
 	deleted()
-	var leaseOptions []leases.DeleteOpt
 	if wanted.Synchronous {
-		leaseOptions = append(leaseOptions, leases.SynchronousDelete)
+		if err = h.collect(leaseContext(ctx, namespace), name); err == nil {
+			return nil
+		}
 	}
-	err = h.release(leaseContext(ctx, namespace), name, leaseOptions...)
-	if err != nil && !wanted.Synchronous {
-		log.G(ctx).WithError(err).WithField("image", name).
-			Warn("the image is gone; its content is kept until the next start")
-	} else if err != nil {
+	tidying, cancel := tidyContext(namespace)
+	defer cancel()
+	h.warn(h.release(tidying, name), name)
+	if err != nil {
 		return fmt.Errorf("image %q is gone, but its content was not collected: %w", name, err)
 	}
 	return nil
 }
 
-// --- after a crash -------------------------------------------------------------------------------
-
-// mend makes one name's lease fit its record, or be gone with it. The caller has the name's lock.
-func (h *Held) mend(leasing context.Context, namespace, name string) {
-	if err := h.fit(leasing, namespace, name); err != nil {
-		log.G(leasing).WithError(err).WithField("image", name).
-			Warn("the lease does not fit the image until the next start")
+// collect removes a lease, and returns when what nothing needs any longer is gone.
+func (h *Held) collect(ctx context.Context, name string) error {
+	err := h.leases.Delete(ctx, h.leaseOf(name), leases.SynchronousDelete)
+	if !errdefs.IsNotFound(err) {
+		return err
 	}
-}
-
-func (h *Held) fit(leasing context.Context, namespace, name string) error {
-	var record Record
-	err := h.find(namespace, name, &record)
-	if errdefs.IsNotFound(err) {
-		return h.release(leasing, name)
-	}
+	// Without a lease to remove nobody would collect.
+	lease, err := h.leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(tidyTimeout))
 	if err != nil {
 		return err
 	}
-	return h.hold(leasing, record.Image)
+	return h.leases.Delete(ctx, lease, leases.SynchronousDelete)
 }
+
+// --- after a crash -------------------------------------------------------------------------------
 
 // Reconciled counts what Reconcile found.
 type Reconciled struct {
 	Images  int // in the store
 	Added   int // leases that were missing
 	Removed int // leases without an image
+	Spared  int // leases without an image, kept since the image's record may have been lost
+	Foreign int // leases of another store's
 }
 
 // Reconcile makes the leases of all namespaces fit the images: after a crash, after containerd lost
-// its database, or after somebody removed a lease. `known` are containerd's namespaces.
+// its database, or after somebody removed a lease. `known` are containerd's namespaces. An image that
+// cannot be reconciled does not hold the others up; the error then tells of the first.
 func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error) {
 	var done Reconciled
+	mayHaveLost, err := h.mayHaveLost()
+	if err != nil {
+		return done, err
+	}
 	names := map[string]map[string]bool{}
 	for _, namespace := range known {
 		names[namespace] = map[string]bool{}
 	}
-	err := h.each("", false, func(record Record) {
+	err = h.each("", false, func(record Record) {
 		if names[record.Namespace] == nil {
 			names[record.Namespace] = map[string]bool{}
 		}
@@ -318,40 +384,58 @@ func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error
 	if err != nil {
 		return done, err
 	}
+	var first error
+	failed := 0
 	for namespace, images := range names {
 		leasing := leaseContext(ctx, namespace)
+		fit := func(name string) {
+			if err := h.fitLocked(leasing, namespace, name, mayHaveLost); err != nil {
+				failed++
+				if first == nil {
+					first = fmt.Errorf("image %q in namespace %s: %w", name, namespace, err)
+				}
+			}
+		}
 		held, err := h.leases.List(leasing, fmt.Sprintf("id~=^%s", leasePrefix))
 		if err != nil {
 			return done, err
 		}
 		has := map[string]bool{}
 		for _, lease := range held {
-			name, ours := lease.Labels[leaseLabel]
-			if !ours || lease.ID != leaseOf(name).ID {
+			name, ours := lease.Labels[imageLabel]
+			switch {
+			case !ours || lease.Labels[storeLabel] != h.id || lease.ID != h.leaseOf(name).ID:
+				done.Foreign++
 				continue
-			}
-			has[name] = true
-			if !images[name] {
+			case images[name]:
+			case mayHaveLost:
+				done.Spared++
+				log.G(ctx).WithField("image", name).WithField("namespace", namespace).
+					Warn("an image has a lease and no record: it may have been lost to damage")
+			default:
 				done.Removed++
 			}
-			if err := h.fitLocked(leasing, namespace, name); err != nil {
-				return done, err
-			}
+			has[name] = true
+			fit(name)
 		}
 		for name := range images {
-			if has[name] {
-				continue
-			}
-			done.Added++
-			if err := h.fitLocked(leasing, namespace, name); err != nil {
-				return done, err
+			if !has[name] {
+				done.Added++
+				fit(name)
 			}
 		}
+	}
+	if first != nil {
+		return done, fmt.Errorf("%d images were not reconciled, among them %w", failed, first)
 	}
 	return done, nil
 }
 
-func (h *Held) fitLocked(leasing context.Context, namespace, name string) error {
-	defer h.lock(namespace, name).Unlock()
-	return h.fit(leasing, namespace, name)
+func (h *Held) fitLocked(ctx context.Context, namespace, name string, mayHaveLost bool) error {
+	unlock, err := h.names.lock(ctx, namespace, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return h.fit(ctx, namespace, name, mayHaveLost)
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
@@ -285,7 +287,7 @@ func (f *failing) DeleteResource(ctx context.Context, lease leases.Lease, resour
 // Whichever call containerd dies at: what has a record keeps its content, and the next start leaves
 // exactly one lease for each record.
 func TestWhereverContainerdDiesNoImageLosesContentAndReconcileTidiesUp(t *testing.T) {
-	for survived := 0; survived < 12; survived++ {
+	for survived := 0; survived < 14; survived++ {
 		n := newNode(t)
 		first, second := n.image("a", "layer one"), n.image("a", "layer two")
 		guard, err := n.leases.Create(n.ctx, leases.WithID("guard"))
@@ -323,7 +325,7 @@ func TestWhereverContainerdDiesNoImageLosesContentAndReconcileTidiesUp(t *testin
 		if survived == 0 && !errors.Is(created, errAway) {
 			t.Errorf("nothing worked, and yet: %v", created)
 		}
-		if survived == 11 && (created != nil || updated != nil || deleted != nil) {
+		if survived == 13 && (created != nil || updated != nil || deleted != nil) {
 			t.Errorf("everything worked, and yet: %v, %v, %v", created, updated, deleted)
 		}
 	}
@@ -335,9 +337,9 @@ func TestReconcileMendsWhatACrashLeft(t *testing.T) {
 	_, err := n.held.Create(n.ctx, kept)
 	n.must(err)
 	// Died between lease and record.
-	n.must(n.held.hold(leaseContext(n.ctx, "testing"), stray))
+	n.must(n.held.refer(leaseContext(n.ctx, "testing"), stray))
 	// Died between the record and what was needed before.
-	n.must(n.leases.AddResource(n.ctx, leaseOf("kept"), leases.Resource{ID: stray.Target.Digest.String(), Type: "content"}))
+	n.must(n.leases.AddResource(n.ctx, n.held.leaseOf("kept"), leases.Resource{ID: stray.Target.Digest.String(), Type: "content"}))
 	// Somebody else's.
 	_, err = n.leases.Create(n.ctx, leases.WithID("waybill-of-another"))
 	n.must(err)
@@ -346,7 +348,7 @@ func TestReconcileMendsWhatACrashLeft(t *testing.T) {
 
 	done, err := n.held.Reconcile(n.ctx, []string{"testing", "empty"})
 	n.must(err)
-	if want := (Reconciled{Images: 2, Added: 1, Removed: 1}); done != want {
+	if want := (Reconciled{Images: 2, Added: 1, Removed: 1, Foreign: 1}); done != want {
 		t.Errorf("%+v, want %+v", done, want)
 	}
 	n.expectLayers("reconciled", "kept unheld")
@@ -362,7 +364,9 @@ func (n *node) recorded(name string) string {
 	var layers []string
 	n.must(n.held.Each("testing", func(record Record) {
 		if record.Image.Name == name {
-			layers = record.Layers
+			for _, layer := range record.Contents.Layers {
+				layers = append(layers, layer.Digest.String())
+			}
 		}
 	}))
 	for i, layer := range layers {
@@ -412,6 +416,249 @@ func TestTargetStandsForLayersThatCannotBeRead(t *testing.T) {
 		n.must(err)
 		if got := n.recorded(image.Name); got != d.Digest.String() && got != "no JSON" {
 			t.Errorf("%s: %s", d.MediaType, got)
+		}
+	}
+}
+
+// --- what a reviewer tried -----------------------------------------------------------------------
+
+func TestDegradedStoreReleasesNothing(t *testing.T) {
+	n := newNode(t)
+	for _, name := range []string{"a", "b", "c"} {
+		_, err := n.held.Create(n.ctx, n.image(name, "layer "+name))
+		n.must(err)
+	}
+	n.must(n.held.Close())
+	journals, err := filepath.Glob(filepath.Join(n.root, "journal.*"))
+	n.must(err)
+	journal, err := os.ReadFile(journals[0])
+	n.must(err)
+	journal[bytes.Index(journal, []byte("testing"))] ^= 1
+	n.must(os.WriteFile(journals[0], journal, 0600))
+
+	n.open()
+	if n.held.Recovery["degraded"] != true {
+		t.Fatal(n.held.Recovery)
+	}
+	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Images: 2, Spared: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+	n.expectLayers("a record was lost", "a b c")
+}
+
+func TestOtherStoreLeavesLeasesAlone(t *testing.T) {
+	n := newNode(t)
+	_, err := n.held.Create(n.ctx, n.image("a", "layer a"))
+	n.must(err)
+	first := n.held
+	n.root = t.TempDir() // A wrong path: an empty store.
+	n.open()
+	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Foreign: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+	n.expectLayers("another store was opened", "a")
+	_, err = n.held.Create(n.ctx, n.image("a", "layer a"))
+	n.must(err)
+	n.must(n.held.Delete(n.ctx, "a"))
+	n.expectLayers("the other one had an image of that name", "a")
+	done, err = first.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Images: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+}
+
+func TestPullingAgainMendsALeaseThatSomebodyRemoved(t *testing.T) {
+	n := newNode(t)
+	image := n.image("a", "layer a")
+	_, err := n.held.Create(n.ctx, image)
+	n.must(err)
+	n.must(n.leases.Delete(n.ctx, n.held.leaseOf("a")))
+	n.expectLayers("without its lease", "")
+	n.image("a", "layer a")
+	_, err = n.held.Update(n.ctx, image, "target")
+	n.must(err)
+	n.expectLayers("pulled again", "a")
+}
+
+func TestNothingIsLeasedForAnImageThatIsRefused(t *testing.T) {
+	n := newNode(t)
+	dying := Hold(n.held.Store, &failing{n.leases, 0})
+	for what, change := range map[string]func(*images.Image){
+		"a long name":       func(i *images.Image) { i.Name = strings.Repeat("n", 1025) },
+		"many labels":       func(i *images.Image) { i.Labels = manyPairs(1025) },
+		"many annotations":  func(i *images.Image) { i.Target.Annotations = manyPairs(1025) },
+		"a long annotation": func(i *images.Image) { i.Target.Annotations["k"] = strings.Repeat("v", 4096) },
+		"a long media type": func(i *images.Image) { i.Target.MediaType = strings.Repeat("m", 256) },
+		"no UTF-8":          func(i *images.Image) { i.Labels["\xff"] = "v" },
+	} {
+		image := sample("it")
+		change(&image)
+		if _, err := dying.Create(n.ctx, image); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := n.held.Store.Create(n.ctx, image); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s, by the store: %v", what, err)
+		}
+	}
+	// And what is just within the limits is not.
+	image := sample(strings.Repeat("n", 1024))
+	image.Labels, image.Target.Annotations = manyPairs(1024), manyPairs(1023)
+	image.Target.Annotations["k"] = strings.Repeat("v", 4095)
+	image.Target.MediaType = strings.Repeat("m", 255)
+	_, err := n.held.Create(n.ctx, image)
+	n.must(err)
+}
+
+func manyPairs(count int) map[string]string {
+	pairs := map[string]string{}
+	for i := 0; i < count; i++ {
+		pairs[fmt.Sprint("key-", i)] = "value"
+	}
+	return pairs
+}
+
+// away answers as containerd does when it cannot be reached.
+type away struct{ content.Store }
+
+func (away) ReaderAt(context.Context, ocispec.Descriptor) (content.ReaderAt, error) {
+	return nil, errdefs.ErrUnavailable
+}
+
+func TestLabelsAreChangedAndLayersKeptWhileContainerdIsAway(t *testing.T) {
+	n := newNode(t)
+	_, err := n.held.Create(n.ctx, n.image("a", "layer base", "layer a"))
+	n.must(err)
+	n.held.Store.provider = away{n.content}
+	n.held = Hold(n.held.Store, &failing{n.leases, 0})
+	_, err = n.held.Update(n.ctx, images.Image{Name: "a", Labels: map[string]string{"x": "y"}}, "labels.x")
+	n.must(err)
+	if got := n.recorded("a"); got != "base a" {
+		t.Error(got)
+	}
+	other := sample("b")
+	other.Target.MediaType = ocispec.MediaTypeImageManifest
+	if _, err := n.held.Store.Create(n.ctx, other); !errdefs.IsUnavailable(err) {
+		t.Errorf("layers that could not be asked for: %v", err)
+	}
+}
+
+// gone is a client that goes as soon as its record is written or removed.
+type gone struct {
+	leases.Manager
+	leave context.CancelFunc
+}
+
+func (g *gone) Delete(ctx context.Context, lease leases.Lease, options ...leases.DeleteOpt) error {
+	g.leave()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return g.Manager.Delete(ctx, lease, options...)
+}
+
+func TestClientThatGoesLeavesNoLease(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		n := newNode(t)
+		_, err := n.held.Create(n.ctx, n.image("a", "layer a"))
+		n.must(err)
+		ctx, leave := context.WithCancel(n.ctx)
+		var options []images.DeleteOpt
+		if sync {
+			options = append(options, images.SynchronousDelete())
+		}
+		err = Hold(n.held.Store, &gone{n.leases, leave}).Delete(ctx, "a", options...)
+		if sync != errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if left := n.leaseCount(); left != 0 {
+			t.Errorf("%d leases are left", left)
+		}
+		n.expectLayers("a client went", "")
+	}
+}
+
+func TestLabelsThatReferToNothingAreTakenAsContainerdTakesThem(t *testing.T) {
+	n := newNode(t)
+	stock := metadata.NewImageStore(n.db)
+	image := n.image("a", "layer a")
+	image.Labels = map[string]string{
+		"containerd.io/gc.ref.content.x":     "bogus",
+		"containerd.io/gc.ref.snapshot.":     "x",
+		"containerd.io/gc.ref.snapshot./f":   "x",
+		"containerd.io/gc.ref.snapshot.none": "x",
+	}
+	_, err := stock.Create(n.ctx, image)
+	n.must(err)
+	n.must(stock.Delete(n.ctx, "a"))
+	_, err = n.held.Create(n.ctx, image)
+	n.must(err)
+	n.expectLayers("with odd labels", "a")
+}
+
+func TestReconcileOfWhatFitsWritesNothing(t *testing.T) {
+	n := newNode(t)
+	for i := 0; i < 20; i++ {
+		_, err := n.held.Create(n.ctx, n.image(fmt.Sprint("image-", i), "layer a"))
+		n.must(err)
+	}
+	done, err := Hold(n.held.Store, &failing{n.leases, 0}).Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Images: 20}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+}
+
+func TestWhereverAnImportDiesTheImageKeepsItsContent(t *testing.T) {
+	for survived := 0; survived < 6; survived++ {
+		n := newNode(t)
+		first, second := n.image("a", "layer one"), n.image("a", "layer two")
+		_, err := n.held.Create(n.ctx, first)
+		n.must(err)
+		imported := Hold(n.held.Store, &failing{n.leases, survived}).Import(n.ctx, second)
+		got, err := n.held.Get(n.ctx, "a")
+		n.must(err)
+		want := map[digest.Digest]string{first.Target.Digest: "one", second.Target.Digest: "two"}[got.Target.Digest]
+		n.collect()
+		if layers := n.layers(); !strings.Contains(layers, want) {
+			t.Errorf("%d calls (%v): the image needs %q, there is %q", survived, imported, want, layers)
+		}
+	}
+}
+
+func TestHostileManifestsAreNotFollowed(t *testing.T) {
+	n := newNode(t)
+	layer := func(mediaType, digest string, size int64) string {
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest, size)
+	}
+	good := layer(ocispec.MediaTypeImageLayer, digest.FromString("x").String(), 1)
+	var documents []string
+	for _, bad := range []string{
+		layer(ocispec.MediaTypeImageLayer, "sha256:zz", 1),
+		layer(ocispec.MediaTypeImageLayer, "../../etc/passwd", 1),
+		layer(ocispec.MediaTypeImageLayer, digest.FromString("y").String(), -1),
+		layer(ocispec.MediaTypeImageLayer+"+"+strings.Repeat("m", 300), digest.FromString("y").String(), 1),
+	} {
+		documents = append(documents, `{"schemaVersion":2,"layers":[`+good+","+bad+"]}")
+	}
+	many := make([]string, 10_001)
+	for i := range many {
+		many[i] = layer(ocispec.MediaTypeImageLayer, digest.FromString(fmt.Sprint(i)).String(), 1)
+	}
+	documents = append(documents, `{"schemaVersion":2,"layers":[`+strings.Join(many, ",")+"]}",
+		`{"schemaVersion":2,"layers":[`+good+`],"padding":"`+strings.Repeat("x", 5<<20)+`"}`)
+	for i, document := range documents {
+		d := n.write(ocispec.MediaTypeImageManifest, []byte(document), nil)
+		d.Size = 1 // Whatever is claimed.
+		image := images.Image{Name: fmt.Sprint("image-", i), Target: d}
+		_, err := n.held.Create(n.ctx, image)
+		n.must(err)
+		if got := n.recorded(image.Name); got != d.Digest.String() {
+			t.Errorf("document %d is made of %.200s", i, got)
 		}
 	}
 }

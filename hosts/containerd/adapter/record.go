@@ -9,8 +9,10 @@ import "C"
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/containerd/containerd/errdefs"
@@ -25,21 +27,34 @@ type Record struct {
 	Namespace string
 	Revision  uint64 // of the write that stored it
 	Image     images.Image
-	Layers    []string // only where they were asked for
+	Contents  Contents // only where it was asked for
 	// Incomplete tells that a layer was not on disk when the store was opened.
 	Incomplete bool
 }
 
 // --- what a record may be ------------------------------------------------------------------------
 
-// checked says what containerd's own store says of a wrong image, in the same words, and drops
-// what it does not keep: labels and annotations without a value.
+// The library's limits, which waybill.h states. They are checked before anything is done for an
+// image; the library checks them again.
+const (
+	nameBytesMax      = 1024
+	mediaTypeBytesMax = 255
+	pairBytesMax      = 4096
+	pairsMax          = 1024
+)
+
+func invalid(format string, arguments ...interface{}) error {
+	return fmt.Errorf(format+": %w", append(arguments, errdefs.ErrInvalidArgument)...)
+}
+
+// isText tells whether C can take it, and the library will.
+func isText(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
+
+// checked says what containerd's own store says of a wrong image, in the same words, then what only
+// this one says; and drops what neither keeps: labels and annotations without a value.
 func checked(image images.Image) (images.Image, error) {
-	invalid := func(format string, arguments ...interface{}) (images.Image, error) {
-		return images.Image{}, fmt.Errorf(format+": %w", append(arguments, errdefs.ErrInvalidArgument)...)
-	}
 	if image.Name == "" {
-		return invalid("image name must not be empty")
+		return images.Image{}, invalid("image name must not be empty")
 	}
 	for key, value := range image.Labels {
 		if err := labels.Validate(key, value); err != nil {
@@ -48,13 +63,13 @@ func checked(image images.Image) (images.Image, error) {
 	}
 	target := image.Target
 	if err := target.Digest.Validate(); err != nil {
-		return invalid("Target.Digest %q invalid: %v", target.Digest, err)
+		return images.Image{}, invalid("Target.Digest %q invalid: %v", target.Digest, err)
 	}
 	if target.Size <= 0 {
-		return invalid("Target.Size must be greater than zero")
+		return images.Image{}, invalid("Target.Size must be greater than zero")
 	}
 	if target.MediaType == "" {
-		return invalid("Target.MediaType must be set")
+		return images.Image{}, invalid("Target.MediaType must be set")
 	}
 	image.Labels = withValues(image.Labels)
 	image.Target = ocispec.Descriptor{
@@ -63,7 +78,27 @@ func checked(image images.Image) (images.Image, error) {
 		Size:        target.Size,
 		Annotations: withValues(target.Annotations),
 	}
-	return image, nil
+	return image, withinLimits(&image)
+}
+
+func withinLimits(image *images.Image) error {
+	if len(image.Name) > nameBytesMax || !isText(image.Name) {
+		return invalid("image name of %d bytes: at most %d of UTF-8 without NUL are allowed", len(image.Name), nameBytesMax)
+	}
+	if media := image.Target.MediaType; len(media) > mediaTypeBytesMax || !isText(media) {
+		return invalid("Target.MediaType of %d bytes: at most %d of UTF-8 without NUL are allowed", len(media), mediaTypeBytesMax)
+	}
+	for what, pairs := range map[string]map[string]string{"Labels": image.Labels, "Target.Annotations": image.Target.Annotations} {
+		if len(pairs) > pairsMax {
+			return invalid("image.%s: %d of them, at most %d are allowed", what, len(pairs), pairsMax)
+		}
+		for key, value := range pairs {
+			if len(key)+len(value) > pairBytesMax || !isText(key) || !isText(value) {
+				return invalid("image.%s: %.64q: at most %d bytes of UTF-8 without NUL are allowed", what, key, pairBytesMax)
+			}
+		}
+	}
+	return nil
 }
 
 func withValues(pairs map[string]string) map[string]string {
@@ -130,13 +165,9 @@ const plainHeadBytes = int(C.sizeof_plain_image)
 type plainWriter struct {
 	buffer []byte
 	layers []C.uint64_t
-	broken string // a text with a NUL byte, which C would cut short
 }
 
 func (w *plainWriter) text(text string) {
-	if w.broken == "" && strings.IndexByte(text, 0) >= 0 {
-		w.broken = text
-	}
 	w.buffer = append(append(w.buffer, text...), 0)
 }
 
@@ -147,12 +178,11 @@ func (w *plainWriter) pairs(pairs map[string]string) {
 	}
 }
 
-// write makes the plain form of an image that is stored under a condition.
+// write makes the plain form of an image, which has been checked, to be stored under a condition.
 func (w *plainWriter) write(namespace string, image *images.Image, contents Contents,
-	condition C.uint32_t, expected uint64) error {
+	condition C.uint32_t, expected uint64) {
 	w.buffer = append(w.buffer[:0], make([]byte, plainHeadBytes)...)
 	w.layers = w.layers[:0]
-	w.broken = ""
 	w.text(namespace)
 	w.text(image.Name)
 	w.text(image.Target.Digest.String())
@@ -165,9 +195,6 @@ func (w *plainWriter) write(namespace string, image *images.Image, contents Cont
 		w.text(layer.MediaType)
 		w.layers = append(w.layers, C.uint64_t(layer.Size))
 	}
-	if w.broken != "" {
-		return fmt.Errorf("%q holds a NUL byte: %w", w.broken, errdefs.ErrInvalidArgument)
-	}
 	*w.head() = C.plain_image{
 		revision:         C.uint64_t(expected),
 		target_bytes:     C.uint64_t(image.Target.Size),
@@ -178,7 +205,6 @@ func (w *plainWriter) write(namespace string, image *images.Image, contents Cont
 		annotation_count: C.uint32_t(len(image.Target.Annotations)),
 		layer_count:      C.uint32_t(len(contents.Layers)),
 	}
-	return nil
 }
 
 func (w *plainWriter) head() *C.plain_image {
@@ -225,12 +251,17 @@ func read(plain []byte, name string, record *Record) (next []byte) {
 	image.Target.Size = int64(head.target_bytes)
 	image.CreatedAt = time.Unix(0, int64(head.created_ns)).UTC()
 	image.UpdatedAt = time.Unix(0, int64(head.updated_ns)).UTC()
-	text() // The config's digest.
+	config := digest.Digest(text())
 	image.Labels = pairs(head.label_count)
 	image.Target.Annotations = pairs(head.annotation_count)
+	record.Contents = Contents{}
+	if head.layer_count > 0 {
+		record.Contents.Config = config
+	}
 	for i := C.uint32_t(0); i < head.layer_count; i++ {
-		record.Layers = append(record.Layers, text())
-		text() // Its media type.
+		layer := ocispec.Descriptor{Digest: digest.Digest(text()), MediaType: text()}
+		layer.Size, _ = strconv.ParseInt(text(), 10, 64)
+		record.Contents.Layers = append(record.Contents.Layers, layer)
 	}
 	return plain[head.bytes:]
 }

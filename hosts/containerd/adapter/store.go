@@ -162,6 +162,13 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// mayHaveLost tells that a record that is not here may have been, or may come back: the disk failed,
+// or damage was found and the loss was not accepted.
+func (s *Store) mayHaveLost() (bool, error) {
+	statistics, err := s.Statistics()
+	return statistics["degraded"] == true || statistics["readOnly"] == true, err
+}
+
 // Statistics are the library's counters and sizes, by name.
 func (s *Store) Statistics() (map[string]interface{}, error) {
 	if err := s.enter(); err != nil {
@@ -207,8 +214,8 @@ func (s *scratch) setKey(namespace, name string) (cNamespace, cName *C.char, err
 	return (*C.char)(unsafe.Pointer(&s.key[0])), (*C.char)(unsafe.Pointer(&s.key[len(namespace)+1])), nil
 }
 
-// find fills `record`, which is large, where the caller has it.
-func (s *Store) find(namespace, name string, record *Record) error {
+// find fills `record`, which is large, where the caller has it; its contents if they are wanted.
+func (s *Store) find(namespace, name string, withContents bool, record *Record) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -219,9 +226,13 @@ func (s *Store) find(namespace, name string, record *Record) error {
 	if err != nil {
 		return err
 	}
+	var layers C.uint32_t
+	if withContents {
+		layers = 1
+	}
 	for {
 		out, needed, e := (*C.char)(unsafe.Pointer(&with.image[0])), &with.needed, &with.error
-		status := C.call_get(s.store, cNamespace, cName, out, C.size_t(len(with.image)), needed, e)
+		status := C.call_get(s.store, cNamespace, cName, layers, out, C.size_t(len(with.image)), needed, e)
 		switch status {
 		case C.WAYBILL_OK:
 		case C.WAYBILL_ENOTFOUND, C.WAYBILL_EINVAL, C.WAYBILL_ELIMIT: // No image can have the last two.
@@ -244,7 +255,7 @@ func (s *Store) Get(ctx context.Context, name string) (images.Image, error) {
 		return images.Image{}, err
 	}
 	var record Record
-	err = s.find(namespace, name, &record)
+	err = s.find(namespace, name, false, &record)
 	return record.Image, err
 }
 
@@ -273,7 +284,7 @@ func (s *Store) Each(namespace string, show func(Record)) error {
 	return s.each(namespace, true, show)
 }
 
-func (s *Store) each(namespace string, withLayers bool, show func(Record)) error {
+func (s *Store) each(namespace string, withContents bool, show func(Record)) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -284,7 +295,7 @@ func (s *Store) each(namespace string, withLayers bool, show func(Record)) error
 		defer C.free(unsafe.Pointer(cNamespace))
 	}
 	var layers C.uint32_t
-	if withLayers {
+	if withContents {
 		layers = 1
 	}
 	var plain *C.char
@@ -336,17 +347,14 @@ var plainWriters = sync.Pool{New: func() interface{} {
 
 // put stores an image that has been checked, and returns when it is on disk. What has begun is not
 // cut short: whether it happened would not be known.
-func (s *Store) put(ctx context.Context, namespace string, image *images.Image, condition C.uint32_t,
-	expected uint64) error {
+func (s *Store) put(ctx context.Context, namespace string, image *images.Image, contents Contents,
+	condition C.uint32_t, expected uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	writer := plainWriters.Get().(*plainWriter)
 	defer plainWriters.Put(writer)
-	contents := contentsOf(ctx, s.provider, image.Target)
-	if err := writer.write(namespace, image, contents, condition, expected); err != nil {
-		return err
-	}
+	writer.write(namespace, image, contents, condition, expected)
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -374,9 +382,13 @@ func (s *Store) Create(ctx context.Context, image images.Image) (images.Image, e
 	if err != nil {
 		return images.Image{}, err
 	}
+	contents, err := contentsOf(ctx, s.provider, image.Target)
+	if err != nil {
+		return images.Image{}, fmt.Errorf("image %q: %w", image.Name, err)
+	}
 	image.CreatedAt = time.Now().UTC()
 	image.UpdatedAt = image.CreatedAt
-	if err := s.put(ctx, namespace, &image, C.WAYBILL_PUT_IF_ABSENT, 0); err != nil {
+	if err := s.put(ctx, namespace, &image, contents, C.WAYBILL_PUT_IF_ABSENT, 0); err != nil {
 		if errdefs.IsAlreadyExists(err) {
 			err = errdefs.ErrAlreadyExists
 		}
@@ -394,7 +406,11 @@ func (s *Store) Import(ctx context.Context, image images.Image) error {
 	if image, err = checked(image); err != nil {
 		return err
 	}
-	return s.put(ctx, namespace, &image, C.WAYBILL_PUT_ANY, 0)
+	contents, err := contentsOf(ctx, s.provider, image.Target)
+	if err != nil {
+		return err
+	}
+	return s.put(ctx, namespace, &image, contents, C.WAYBILL_PUT_ANY, 0)
 }
 
 // Update replaces an image, or only the named fields of it, and keeps its time of creation.
@@ -415,18 +431,24 @@ func (s *Store) update(ctx context.Context, image images.Image, fieldpaths []str
 	}
 	for {
 		var record Record
-		if err := s.find(namespace, image.Name, &record); err != nil {
+		if err := s.find(namespace, image.Name, true, &record); err != nil {
 			return images.Image{}, err
 		}
 		next, err := changed(record.Image, image, fieldpaths)
 		if err != nil {
 			return images.Image{}, err
 		}
+		contents := record.Contents
+		if next.Target.Digest != record.Image.Target.Digest || contents.standsForItself(next.Target) {
+			if contents, err = contentsOf(ctx, s.provider, next.Target); err != nil {
+				return images.Image{}, fmt.Errorf("image %q: %w", image.Name, err)
+			}
+		}
 		next.UpdatedAt = time.Now().UTC()
 		if err := prepare(record.Image, next); err != nil {
 			return images.Image{}, err
 		}
-		err = s.put(ctx, namespace, &next, C.WAYBILL_PUT_IF_REVISION, record.Revision)
+		err = s.put(ctx, namespace, &next, contents, C.WAYBILL_PUT_IF_REVISION, record.Revision)
 		if err == nil {
 			return next, nil
 		}

@@ -158,8 +158,8 @@ func (m *metrics) count(revision float64) (layers, incomplete float64) {
 		distinct := map[string]struct{}{}
 		incomplete := 0.0
 		err := m.store.Each("", func(record adapter.Record) {
-			for _, layer := range record.Layers {
-				distinct[layer] = struct{}{}
+			for _, layer := range record.Contents.Layers {
+				distinct[layer.Digest.String()] = struct{}{}
 			}
 			incomplete += number(record.Incomplete)
 		})
