@@ -125,13 +125,13 @@ func openImages(in *plugin.InitContext) (interface{}, error) {
 	}
 	held := adapter.Hold(store, collecting{metadata.NewLeaseManager(db), collector})
 	if err := reconcile(in.Context, db, held); err != nil {
-		store.Close()
-		return nil, err
+		// Content that an image needs may be without its lease; without images nobody could mend that.
+		log.G(in.Context).WithError(err).Error("leases were not reconciled; they are at the next start")
 	}
 	return &images{adapter.Local{Service: adapter.NewService(held, in.Events)}, held}, nil
 }
 
-// reconcile comes before the first collection: nobody is served yet.
+// reconcile comes before anybody is served.
 func reconcile(ctx context.Context, db *metadata.DB, held *adapter.Held) error {
 	var known []string
 	err := db.View(func(tx *bolt.Tx) (err error) {
@@ -142,12 +142,10 @@ func reconcile(ctx context.Context, db *metadata.DB, held *adapter.Held) error {
 		return err
 	}
 	done, err := held.Reconcile(ctx, known)
-	if err != nil {
-		return fmt.Errorf("leases were not reconciled: %w", err)
-	}
 	log.G(ctx).WithField("images", done.Images).WithField("added", done.Added).
-		WithField("removed", done.Removed).Info("leases reconciled")
-	return nil
+		WithField("removed", done.Removed).WithField("spared", done.Spared).
+		WithField("foreign", done.Foreign).Info("leases looked through")
+	return err
 }
 
 type scheduler interface {

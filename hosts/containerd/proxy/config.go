@@ -17,7 +17,8 @@ import (
 	"github.com/urfave/cli"
 )
 
-const configPath = "/etc/waybill/containerd-proxy.toml"
+// configPath is set by the build, to where the settings are installed.
+var configPath = "/etc/waybill/containerd-proxy.toml"
 
 // config is what containerd-proxy.toml documents.
 type config struct {
@@ -123,7 +124,7 @@ func (c *config) check() error {
 	if c.Content != "" && !filepath.IsAbs(c.Content) {
 		return fmt.Errorf("content: %q is no absolute path", c.Content)
 	}
-	if c.Containerd == c.Socket.Path {
+	if resolved(c.Containerd) == resolved(c.Socket.Path) {
 		return fmt.Errorf("socket.path: %s is containerd's own", c.Socket.Path)
 	}
 	if _, err := c.socketMode(); err != nil {
@@ -139,6 +140,14 @@ func (c *config) check() error {
 		return fmt.Errorf("log.format: %q is neither logfmt nor json", c.Log.Format)
 	}
 	return nil
+}
+
+// resolved is a path whose directory goes through no symbolic link.
+func resolved(path string) string {
+	if directory, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(directory, filepath.Base(path))
+	}
+	return filepath.Clean(path)
 }
 
 func (c *config) socketMode() (os.FileMode, error) {

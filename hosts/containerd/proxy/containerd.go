@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/containerd/containerd"
@@ -33,7 +34,11 @@ func dial(address string) (*upstream, error) {
 	retry.MaxDelay = time.Second // A restarted containerd should not be waited for long.
 	conn, err := grpc.Dial(dialer.DialAddress(address),
 		grpc.WithInsecure(), // A unix socket; its mode is what protects it.
-		grpc.WithContextDialer(dialer.ContextDialer),
+		// One attempt, where containerd's own dialer waits for a socket that is not there: calls should
+		// fail at once while containerd is away.
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", address)
+		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(defaults.DefaultMaxRecvMsgSize),

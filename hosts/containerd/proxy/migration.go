@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"sort"
 	"time"
 
@@ -25,10 +26,20 @@ type migration struct {
 	move       bool // and forget it where it was
 }
 
-type migrated struct{ copied, kept int }
+type migrated struct {
+	copied, kept, failed int
+	left                 int // not forgotten, since the two are not the same
+}
 
 func (m migrated) String() string {
-	return fmt.Sprintf("%d copied, %d were there already", m.copied, m.kept)
+	text := fmt.Sprintf("%d copied, %d were there already", m.copied, m.kept)
+	if m.left > 0 {
+		text += fmt.Sprintf(", %d differ and were left on both sides", m.left)
+	}
+	if m.failed > 0 {
+		text += fmt.Sprintf(", %d failed", m.failed)
+	}
+	return text
 }
 
 // migrate runs one of the two directions for all namespaces.
@@ -54,16 +65,20 @@ func migrate(c config, overwrite, move bool, direction func(*migration, context.
 	if err != nil {
 		return err
 	}
+	var first error
 	for _, namespace := range spaces {
 		done, err := direction(m, namespaces.WithNamespace(context.Background(), namespace))
-		if done.copied+done.kept > 0 {
+		if done != (migrated{}) {
 			fmt.Printf("namespace %s: %s\n", namespace, done)
 		}
-		if err != nil {
-			return fmt.Errorf("namespace %s: %w", namespace, err)
+		if err != nil && first == nil {
+			first = fmt.Errorf("namespace %s: %w", namespace, err)
 		}
 	}
-	return held.Close()
+	if err := held.Close(); err != nil {
+		return err
+	}
+	return first
 }
 
 // namespaces are those of both sides, sorted.
@@ -85,78 +100,102 @@ func (m *migration) namespaces() ([]string, error) {
 	return sorted, err
 }
 
+// same tells whether two images are equal in all but their times.
 func same(a, b images.Image) bool {
-	return a.Target.Digest == b.Target.Digest && fmt.Sprint(a.Labels) == fmt.Sprint(b.Labels)
+	return a.Target.Digest == b.Target.Digest && a.Target.Size == b.Target.Size &&
+		a.Target.MediaType == b.Target.MediaType &&
+		samePairs(a.Target.Annotations, b.Target.Annotations) && samePairs(a.Labels, b.Labels)
+}
+
+func samePairs(a, b map[string]string) bool {
+	for key, value := range a {
+		if other, ok := b[key]; !ok || other != value {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// side is one of the two stores.
+type side struct {
+	images.Store
+	put func(context.Context, images.Image) error // whether or not there is one of that name
 }
 
 // fromContainerd copies a namespace's images here. Times are kept.
 func (m *migration) fromContainerd(ctx context.Context) (migrated, error) {
-	var done migrated
-	theirs := m.containerd.client.ImageService()
-	listed, err := theirs.List(ctx)
-	if err != nil {
-		return done, err
-	}
-	for _, image := range listed {
-		held, err := m.held.Get(ctx, image.Name)
-		switch {
-		case errdefs.IsNotFound(err) || err == nil && m.overwrite && !same(held, image):
-			if err := m.held.Import(ctx, image); err != nil {
-				return done, fmt.Errorf("image %q: %w", image.Name, err)
-			}
-			done.copied++
-		case err != nil:
-			return done, err
-		default:
-			done.kept++
-			if !same(held, image) {
-				continue // Theirs is another one: it is not forgotten.
-			}
-		}
-		if m.move {
-			if err := theirs.Delete(ctx, image.Name); err != nil && !errdefs.IsNotFound(err) {
-				return done, err
-			}
-		}
-	}
-	return done, nil
+	theirs := side{Store: m.containerd.client.ImageService()}
+	return m.copy(ctx, theirs, side{m.held, m.held.Import})
 }
 
 // toContainerd copies a namespace's images into containerd's own store, which gives them its own
 // times.
 func (m *migration) toContainerd(ctx context.Context) (migrated, error) {
-	var done migrated
 	theirs := m.containerd.client.ImageService()
-	listed, err := m.held.List(ctx)
+	put := func(ctx context.Context, image images.Image) error {
+		_, err := theirs.Create(ctx, image)
+		if errdefs.IsAlreadyExists(err) {
+			_, err = theirs.Update(ctx, image)
+		}
+		return err
+	}
+	return m.copy(ctx, side{Store: m.held}, side{theirs, put})
+}
+
+// copy goes on after an image that cannot be copied; the error tells of the first.
+func (m *migration) copy(ctx context.Context, from, to side) (migrated, error) {
+	var done migrated
+	listed, err := from.List(ctx)
 	if err != nil {
 		return done, err
 	}
+	var first error
 	for _, image := range listed {
-		held, err := theirs.Get(ctx, image.Name)
-		switch {
-		case errdefs.IsNotFound(err):
-			if _, err := theirs.Create(ctx, image); err != nil {
-				return done, fmt.Errorf("image %q: %w", image.Name, err)
-			}
-			done.copied++
-		case err != nil:
-			return done, err
-		case m.overwrite && !same(held, image):
-			if _, err := theirs.Update(ctx, image); err != nil {
-				return done, fmt.Errorf("image %q: %w", image.Name, err)
-			}
-			done.copied++
-		default:
-			done.kept++
-			if !same(held, image) {
-				continue
-			}
-		}
-		if m.move {
-			if err := m.held.Delete(ctx, image.Name); err != nil && !errdefs.IsNotFound(err) {
-				return done, err
+		if err := m.copyOne(ctx, image, from, to, &done); err != nil {
+			done.failed++
+			fmt.Fprintf(os.Stderr, "image %q: %s\n", image.Name, err)
+			if first == nil {
+				first = err
 			}
 		}
 	}
-	return done, nil
+	return done, first
+}
+
+func (m *migration) copyOne(ctx context.Context, image images.Image, from, to side, done *migrated) error {
+	there, err := to.Get(ctx, image.Name)
+	exists := err == nil
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if exists && (same(there, image) || !m.overwrite) {
+		done.kept++
+	} else {
+		if err := to.put(ctx, image); err != nil {
+			return err
+		}
+		done.copied++
+	}
+	if !m.move {
+		return nil
+	}
+	// Only what is there as it is here now is forgotten here: somebody may have pulled meanwhile.
+	now, err := from.Get(ctx, image.Name)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		there, err = to.Get(ctx, image.Name)
+	}
+	if err == nil && !same(now, there) {
+		done.left++
+		return nil
+	}
+	if err == nil {
+		err = from.Delete(ctx, image.Name)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
 	"github.com/gogo/protobuf/proto"
@@ -56,10 +55,27 @@ const (
 	deleteNamespace = "/containerd.services.namespaces.v1.Namespaces/Delete"
 )
 
+var errStopping = status.Error(codes.Unavailable, "waybill-containerd-proxy is stopping")
+
 // endless are calls that end when their client wishes: a stop does not wait for them.
 var endless = map[string]bool{
 	"/containerd.services.events.v1.Events/Subscribe": true,
 	"/containerd.services.tasks.v1.Tasks/Wait":        true,
+}
+
+// services are those that containerd has, for the metrics: clients choose the name of what they
+// call, and it must not make metrics grow.
+var services = map[string]bool{
+	"containerd.services.containers.v1.Containers":       true,
+	"containerd.services.content.v1.Content":             true,
+	"containerd.services.diff.v1.Diff":                   true,
+	"containerd.services.events.v1.Events":               true,
+	"containerd.services.introspection.v1.Introspection": true,
+	"containerd.services.leases.v1.Leases":               true,
+	"containerd.services.namespaces.v1.Namespaces":       true,
+	"containerd.services.snapshots.v1.Snapshots":         true,
+	"containerd.services.tasks.v1.Tasks":                 true,
+	"containerd.services.version.v1.Version":             true,
 }
 
 // passthrough hands calls of every service but Images to containerd, streams included.
@@ -74,6 +90,10 @@ func (p *passthrough) handle(_ interface{}, client grpc.ServerStream) error {
 	method, ok := grpc.MethodFromServerStream(client)
 	if !ok {
 		return status.Error(codes.Internal, "a call without a method")
+	}
+	if !strings.HasPrefix(method, "/") {
+		// gRPC takes such a path too, and the names below would not match.
+		return status.Errorf(codes.Unimplemented, "malformed method name: %q", method)
 	}
 	if strings.HasPrefix(method, transferService) {
 		// It would store images inside containerd, where nobody that asks here would find them.
@@ -99,10 +119,7 @@ func (p *passthrough) handle(_ interface{}, client grpc.ServerStream) error {
 		return p.upstream.explain(err)
 	}
 	ended := make(chan error, 1)
-	var sending sync.WaitGroup
-	sending.Add(1)
 	go func() {
-		defer sending.Done()
 		if err := requests(client, server, first); err != nil {
 			cancel() // The client is gone, or containerd is: the answers will say which.
 		}
@@ -114,13 +131,12 @@ func (p *passthrough) handle(_ interface{}, client grpc.ServerStream) error {
 	}
 	select {
 	case err = <-ended:
+		client.SetTrailer(server.Trailer())
+		return err
 	case <-stop:
-		cancel()
-		<-ended
-		err = status.Error(codes.Unavailable, "waybill-containerd-proxy is stopping")
+		// A client that reads nothing is not waited for.
+		return errStopping
 	}
-	client.SetTrailer(server.Trailer())
-	return err
 }
 
 // requests copies what the client says, until it has said all.

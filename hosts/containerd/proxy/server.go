@@ -66,7 +66,7 @@ func serve(c config) error {
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 		grpc.ChainUnaryInterceptor(measured.unary, namespaced),
-		grpc.StreamInterceptor(measured.stream))
+		grpc.ChainStreamInterceptor(measured.stream, endWith(stopping)))
 	imagesapi.RegisterImagesServer(server, adapter.NewService(held, containerd.client.EventService()))
 	health := health.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, health)
@@ -123,7 +123,6 @@ func open(c config, client *containerd.Client) (*adapter.Held, error) {
 	}
 	logrus.WithFields(logrus.Fields{"library": library.Path, "version": library.Version, "abi": library.ABI}).
 		Info("library loaded")
-	// Its parents: the store makes its own directory, and those above it belong to the system.
 	store, err := library.Open(adapter.Config{
 		Root:        c.Store,
 		ContentRoot: c.contentRoot(),
@@ -162,6 +161,23 @@ func namespaced(ctx context.Context, request interface{}, _ *grpc.UnaryServerInf
 	return handler(ctx, request)
 }
 
+// endWith ends watches of the health, which go on as long as their clients wish, at a stop.
+func endWith(stopping context.Context) grpc.StreamServerInterceptor {
+	return func(server interface{}, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if info.FullMethod != "/grpc.health.v1.Health/Watch" {
+			return handler(server, stream)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- handler(server, stream) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-stopping.Done():
+			return errStopping
+		}
+	}
+}
+
 // listen makes the socket. One that somebody listens on is left to them; one that a killed proxy
 // left behind is replaced.
 func listen(c config) (net.Listener, error) {
@@ -169,17 +185,22 @@ func listen(c config) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0755); err != nil {
 		return nil, err
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
+	conn, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
 		conn.Close()
 		return nil, fmt.Errorf("%s: another process serves it", path)
-	}
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&os.ModeSocket == 0 {
+	case errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ECONNREFUSED):
+		// Nobody listens: what a killed proxy left behind, or no socket at all.
+		if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
 			return nil, fmt.Errorf("%s: there is something that is no socket", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
+	default:
+		return nil, err
 	}
 	mode, err := c.socketMode()
 	if err != nil {
@@ -205,8 +226,10 @@ func listen(c config) (net.Listener, error) {
 // follow reconciles the leases each time containerd comes up, and tells when it is away.
 func follow(ctx context.Context, containerd *upstream, held *adapter.Held, health *health.Server) {
 	health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	log := logrus.WithField("containerd", containerd.address)
+	connected := func() {}
 	containerd.watch(ctx, func(up bool) {
-		log := logrus.WithField("containerd", containerd.address)
+		connected()
 		if !up {
 			health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 			log.Warn("containerd is away")
@@ -214,20 +237,42 @@ func follow(ctx context.Context, containerd *upstream, held *adapter.Held, healt
 		}
 		log.Info("containerd is up")
 		health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
-		go func() {
-			known, err := containerd.client.NamespaceService().List(ctx)
-			var done adapter.Reconciled
-			if err == nil {
-				done, err = held.Reconcile(ctx, known)
-			}
-			if err != nil {
-				log.WithError(err).Error("leases were not reconciled; they are when containerd comes up again")
-				return
-			}
-			log.WithFields(logrus.Fields{"images": done.Images, "added": done.Added, "removed": done.Removed}).
-				Info("leases reconciled")
-		}()
+		var connection context.Context
+		connection, connected = context.WithCancel(ctx)
+		go reconcile(connection, containerd.client, held, log)
 	})
+}
+
+// reconcile tries until it is done, or the connection has ended.
+func reconcile(ctx context.Context, client *containerd.Client, held *adapter.Held, log *logrus.Entry) {
+	for wait := time.Second; ; wait *= 2 {
+		known, err := client.NamespaceService().List(ctx)
+		var done adapter.Reconciled
+		if err == nil {
+			done, err = held.Reconcile(ctx, known)
+		}
+		found := log.WithFields(logrus.Fields{"images": done.Images, "added": done.Added, "removed": done.Removed,
+			"spared": done.Spared, "foreign": done.Foreign})
+		if err == nil {
+			found.Info("leases reconciled")
+			if done.Foreign > 0 {
+				found.Warn("there are leases of another store: if this is the wrong one, its images are safe")
+			}
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if wait > time.Minute {
+			wait = time.Minute
+		}
+		found.WithError(err).WithField("again", wait.String()).Error("leases were not reconciled")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 }
 
 // watchStore makes the health of the Images service that of the store.
