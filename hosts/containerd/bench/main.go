@@ -29,11 +29,14 @@ var (
 	directory = flag.String("dir", "", "`DIRECTORY` on the disk to measure (default: a new one below /var/tmp)")
 	library   = flag.String("library", adapter.DefaultLibrary, "`PATH` of libwaybill.so.1")
 	rounds    = flag.Int("rounds", 5, "medians of so many")
-	held      = flag.Int("images", 1000, "images in the store")
+	stored    = flag.Int("images", 1000, "images in the store")
 )
+
+var root string // of both stores
 
 func must(err error) {
 	if err != nil {
+		os.RemoveAll(root)
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -57,7 +60,7 @@ func name(i int) string { return fmt.Sprintf("registry.example/library/image-%07
 func names(count int) []string {
 	made := make([]string, count)
 	for i := range made {
-		made[i] = name(i * 7919 % *held)
+		made[i] = name(i * 7919 % *stored)
 	}
 	return made
 }
@@ -69,7 +72,9 @@ type store struct {
 	next  int // number of the next new image
 }
 
-func openBoth(root string, ctx context.Context) (ours, theirs *store) {
+// openAll opens our store alone, our store with leases in containerd's database as the hosts have it,
+// and containerd's own.
+func openAll(root string, ctx context.Context) (ours, leased, theirs *store) {
 	loaded, err := adapter.Load(*library)
 	must(err)
 	waybill, err := loaded.Open(adapter.Config{Root: filepath.Join(root, "waybill")})
@@ -78,12 +83,16 @@ func openBoth(root string, ctx context.Context) (ours, theirs *store) {
 	must(err)
 	meta := metadata.NewDB(db, nil, nil)
 	must(meta.Init(ctx))
+	second, err := loaded.Open(adapter.Config{Root: filepath.Join(root, "leased")})
+	must(err)
+	held := adapter.Hold(second, metadata.NewLeaseManager(meta))
 	ours = &store{waybill, func() { waybill.Close() }, 0}
+	leased = &store{held, func() { held.Close() }, 0}
 	theirs = &store{metadata.NewImageStore(meta), func() { db.Close() }, 0}
-	for _, each := range []*store{ours, theirs} {
-		each.create(ctx, 64, *held)
+	for _, each := range []*store{ours, leased, theirs} {
+		each.create(ctx, 64, *stored)
 	}
-	return ours, theirs
+	return ours, leased, theirs
 }
 
 // create makes `count` new images from several goroutines, each waiting for its own.
@@ -110,17 +119,19 @@ type measurement struct {
 	what  string
 	count int
 	wants float64 // how many times as fast it is to be, or 0
-	run   func(ctx context.Context, s *store, names []string)
+	// leases tells that the hosts change a lease with it.
+	leases bool
+	run    func(ctx context.Context, s *store, names []string)
 }
 
 var measurements = []measurement{
-	{"Get", 20000, 5, func(ctx context.Context, s *store, names []string) {
+	{"Get", 20000, 5, false, func(ctx context.Context, s *store, names []string) {
 		for _, name := range names {
 			_, err := s.Get(ctx, name)
 			must(err)
 		}
 	}},
-	{"Get, 8 goroutines", 80000, 0, func(ctx context.Context, s *store, names []string) {
+	{"Get, 8 goroutines", 80000, 0, false, func(ctx context.Context, s *store, names []string) {
 		var all sync.WaitGroup
 		for g := 0; g < 8; g++ {
 			g := g
@@ -135,13 +146,13 @@ var measurements = []measurement{
 		}
 		all.Wait()
 	}},
-	{"List, of all", 20, 0, func(ctx context.Context, s *store, names []string) {
+	{"List, of all", 20, 0, false, func(ctx context.Context, s *store, names []string) {
 		for range names {
 			_, err := s.List(ctx)
 			must(err)
 		}
 	}},
-	{"List, a filter that one passes", 20, 0, func(ctx context.Context, s *store, names []string) {
+	{"List, a filter that one passes", 20, 0, false, func(ctx context.Context, s *store, names []string) {
 		for _, name := range names {
 			found, err := s.List(ctx, "name=="+name)
 			must(err)
@@ -150,9 +161,9 @@ var measurements = []measurement{
 			}
 		}
 	}},
-	{"Create", 200, 0, func(ctx context.Context, s *store, names []string) { s.create(ctx, 1, len(names)) }},
-	{"Create, 64 goroutines", 2000, 20, func(ctx context.Context, s *store, names []string) { s.create(ctx, 64, len(names)) }},
-	{"Update, one label", 200, 0, func(ctx context.Context, s *store, names []string) {
+	{"Create", 200, 0, true, func(ctx context.Context, s *store, names []string) { s.create(ctx, 1, len(names)) }},
+	{"Create, 64 goroutines", 2000, 20, true, func(ctx context.Context, s *store, names []string) { s.create(ctx, 64, len(names)) }},
+	{"Update, one label", 200, 0, false, func(ctx context.Context, s *store, names []string) {
 		for _, name := range names {
 			changed := image(name)
 			changed.Labels = map[string]string{"round": fmt.Sprint(time.Now().UnixNano())}
@@ -160,7 +171,7 @@ var measurements = []measurement{
 			must(err)
 		}
 	}},
-	{"Delete", 200, 0, func(ctx context.Context, s *store, names []string) {
+	{"Delete", 200, 0, true, func(ctx context.Context, s *store, names []string) {
 		for range names {
 			s.next--
 			must(s.Delete(ctx, name(s.next)))
@@ -175,38 +186,50 @@ func median(values []float64) float64 {
 
 func main() {
 	flag.Parse()
-	root, err := os.MkdirTemp(*directory, "waybill-bench")
 	if *directory == "" {
-		root, err = os.MkdirTemp("/var/tmp", "waybill-bench")
+		*directory = "/var/tmp"
 	}
+	made, err := os.MkdirTemp(*directory, "waybill-bench")
 	must(err)
+	root = made
 	defer os.RemoveAll(root)
 	ctx := namespaces.WithNamespace(context.Background(), "default")
-	ours, theirs := openBoth(root, ctx)
+	ours, leased, theirs := openAll(root, ctx)
 	defer ours.close()
+	defer leased.close()
 	defer theirs.close()
 
-	fmt.Printf("%d images, medians of %d rounds, microseconds an operation\n\n", *held, *rounds)
+	fmt.Printf("%d images, medians of %d rounds, microseconds an operation\n\n", *stored, *rounds)
 	fmt.Println("| operation | containerd's store | Waybill | times as fast | wanted |")
 	fmt.Println("|---|---|---|---|---|")
 	for _, m := range measurements {
-		names := names(m.count)
-		var their, our, ratio []float64
-		for round := 0; round < *rounds; round++ {
-			var took [2]float64
-			for i := range took {
-				// In turns, and each goes first as often.
-				which := (i + round) % 2
-				began := time.Now()
-				m.run(ctx, []*store{ours, theirs}[which], names)
-				took[which] = time.Since(began).Seconds() * 1e6 / float64(m.count)
-			}
-			our, their, ratio = append(our, took[0]), append(their, took[1]), append(ratio, took[1]/took[0])
-		}
-		wants := ""
-		if m.wants > 0 {
-			wants = fmt.Sprintf("%.0f", m.wants)
-		}
-		fmt.Printf("| %s | %.2f | %.2f | %.2f | %s |\n", m.what, median(their), median(our), median(ratio), wants)
+		compare(ctx, m, m.what, ours, theirs)
 	}
+	for _, m := range measurements {
+		if m.leases {
+			m.wants = 0
+			compare(ctx, m, m.what+", with its lease in containerd", leased, theirs)
+		}
+	}
+}
+
+func compare(ctx context.Context, m measurement, what string, ours, theirs *store) {
+	names := names(m.count)
+	var their, our, ratio []float64
+	for round := 0; round < *rounds; round++ {
+		var took [2]float64
+		for i := range took {
+			// In turns, and each goes first as often.
+			which := (i + round) % 2
+			began := time.Now()
+			m.run(ctx, []*store{ours, theirs}[which], names)
+			took[which] = time.Since(began).Seconds() * 1e6 / float64(m.count)
+		}
+		our, their, ratio = append(our, took[0]), append(their, took[1]), append(ratio, took[1]/took[0])
+	}
+	wants := ""
+	if m.wants > 0 {
+		wants = fmt.Sprintf("%.0f", m.wants)
+	}
+	fmt.Printf("| %s | %.2f | %.2f | %.2f | %s |\n", what, median(their), median(our), median(ratio), wants)
 }
