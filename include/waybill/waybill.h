@@ -41,6 +41,17 @@
 extern "C" {
 #endif
 
+/** 64-bit members of structures. i386 alone would align them to 4 bytes; so the layout is one on
+ *  all 64-bit targets, and one on all 32-bit targets. */
+typedef uint64_t waybill_u64 __attribute__((aligned(8)));
+typedef int64_t waybill_i64 __attribute__((aligned(8)));
+
+/** The version of this header. The library's own is in its table. */
+#define WAYBILL_VERSION "0.1.0"
+#define WAYBILL_VERSION_MAJOR 0
+#define WAYBILL_VERSION_MINOR 1
+#define WAYBILL_VERSION_PATCH 0
+
 /** The table's version. Before 1.0 the library answers exactly this one and no other. */
 #define WAYBILL_ABI_VERSION 1u
 
@@ -122,9 +133,9 @@ typedef struct waybill_error {
     int32_t code;         /**< the status that was returned */
     int32_t sys_errno;    /**< errno of the system call behind it, or 0 */
     uint32_t reserved;
-    int64_t position;  /**< offending byte in `field`, or -1 */
-    char field[64];    /**< the argument, such as "images[2].layers[0].digest", or "" */
-    char message[424]; /**< one line: what was found, in which file, at which byte */
+    waybill_i64 position; /**< offending byte in `field`, or -1 */
+    char field[64];       /**< the argument, such as "images[2].layers[0].digest", or "" */
+    char message[424];    /**< one line: what was found, in which file, at which byte */
 } waybill_error;
 
 /* ---------------------------------------------------------------------------------------------
@@ -149,9 +160,9 @@ typedef struct waybill_queue waybill_queue;   /**< completions, with an fd. Free
 #define WAYBILL_LAYER_PRESENT 1
 #define WAYBILL_LAYER_UNKNOWN 2
 
-/** Callbacks into the host, each optional. They run on the library's threads; they must return promptly (puts wait for them), must not call back into the
- *  store that calls them, must not throw and must not longjmp. They are called until `destroy`
- *  returns. */
+/** Callbacks into the host, each optional. They run on the library's threads; they must return
+ * promptly (puts wait for them), must not call back into the store that calls them, must not throw
+ * and must not longjmp. They are called until `destroy` returns. */
 typedef struct waybill_host {
     uint32_t struct_size;
     uint32_t reserved;
@@ -184,7 +195,7 @@ typedef struct waybill_layer {
     const char *id;
     const char *digest;     /**< "sha256:…" as in the OCI descriptor, or NULL */
     const char *media_type; /**< or NULL */
-    uint64_t size_bytes;    /**< 0: not known */
+    waybill_u64 size_bytes; /**< 0: not known */
 } waybill_layer;
 
 #define WAYBILL_PUT_ANY 0u         /**< insert or replace */
@@ -199,9 +210,9 @@ typedef struct waybill_image_spec {
     /** The image's name, parsed as the store's reference mode says: distribution's grammar and
      *  normalisation ("canonical"), byte for byte ("opaque"), or as Mesos does ("mesos"). */
     const char *reference;
-    const char *target_digest;     /**< manifest or index: "sha256:…", "sha384:…", "sha512:…" */
+    const char *target_digest; /**< manifest or index: "sha256:…", "sha384:…", "sha512:…" */
     const char *target_media_type; /**< or NULL */
-    uint64_t target_size_bytes;
+    waybill_u64 target_size_bytes;
     const char *config_digest;   /**< or NULL */
     const waybill_layer *layers; /**< in order, base first; 1 to 10,000 */
     uint32_t layer_count;
@@ -210,14 +221,14 @@ typedef struct waybill_image_spec {
     const waybill_pair *annotations;
     uint32_t annotation_count; /**< at most 1,024 */
     uint32_t condition;        /**< WAYBILL_PUT_… */
-    uint64_t expected_revision;
+    waybill_u64 expected_revision;
     const char *os; /**< platform as in the OCI image index, or NULL */
     const char *architecture;
     const char *variant;
     const char *os_version;
-    int64_t created_ns;   /**< 0: kept from the image that is replaced, otherwise now */
-    int64_t updated_ns;   /**< 0: now */
-    int64_t last_used_ns; /**< 0: not known */
+    waybill_i64 created_ns;   /**< 0: kept from the image that is replaced, otherwise now */
+    waybill_i64 updated_ns;   /**< 0: now */
+    waybill_i64 last_used_ns; /**< 0: not known */
 } waybill_image_spec;
 
 /* ---------------------------------------------------------------------------------------------
@@ -228,14 +239,15 @@ typedef struct waybill_image_spec {
 #define WAYBILL_DIGEST_TEXT_BYTES 136 /**< "sha512:" + 128 hex digits + NUL */
 #define WAYBILL_LAYER_ID_BYTES 256    /**< 255 + NUL */
 
-#define WAYBILL_IMAGE_INCOMPLETE 1u /**< a layer it depends on was not on disk when last checked */
-#define WAYBILL_IMAGE_UNCERTAIN 2u  /**< a newer record of this name was lost to damage */
+#define WAYBILL_IMAGE_INCOMPLETE 1u  /**< a layer it depends on was not on disk when last checked  \
+                                      */
+#define WAYBILL_IMAGE_UNCERTAIN 2u   /**< a newer record of this name was lost to damage */
 #define WAYBILL_IMAGE_RESURRECTED 4u /**< a lost record may have removed this image */
 
 typedef struct waybill_image_view {
     uint32_t struct_size;
-    uint32_t state;    /**< WAYBILL_IMAGE_… bits */
-    uint64_t revision; /**< of the transaction that stored it; grows, never reused */
+    uint32_t state;       /**< WAYBILL_IMAGE_… bits */
+    waybill_u64 revision; /**< of the transaction that stored it; grows, never reused */
     const char *name_space;
     const char *reference;  /**< canonical: the key */
     const char *spelled;    /**< as the host wrote it */
@@ -244,10 +256,10 @@ typedef struct waybill_image_view {
     const char *architecture;
     const char *variant;
     const char *os_version;
-    uint64_t size_bytes; /**< of the target */
-    int64_t created_ns;
-    int64_t updated_ns;
-    int64_t last_used_ns;
+    waybill_u64 size_bytes; /**< of the target */
+    waybill_i64 created_ns;
+    waybill_i64 updated_ns;
+    waybill_i64 last_used_ns;
     uint32_t pinned;
     uint32_t layer_count;
     uint32_t label_count;
@@ -259,7 +271,7 @@ typedef struct waybill_image_view {
 typedef struct waybill_layer_view {
     uint32_t struct_size;
     uint32_t reserved;
-    uint64_t size_bytes;
+    waybill_u64 size_bytes;
     const char *media_type;
     char id[WAYBILL_LAYER_ID_BYTES];
     char digest[WAYBILL_DIGEST_TEXT_BYTES]; /**< "" if there is none */
@@ -291,11 +303,11 @@ typedef struct waybill_query {
 
 typedef struct waybill_outcome {
     uint32_t struct_size;
-    uint32_t existed;     /**< remove: 1 if there was such an image */
-    uint64_t revision;    /**< of the transaction; 0 where nothing was written */
-    uint64_t image_count; /**< recover: held; put, import: stored; prune: removed */
-    uint64_t unused_layer_count; /**< prune: layers that no image uses any longer */
-    uint64_t used_layer_count;   /**< prune: layers that images still use, in all namespaces */
+    uint32_t existed;               /**< remove: 1 if there was such an image */
+    waybill_u64 revision;           /**< of the transaction; 0 where nothing was written */
+    waybill_u64 image_count;        /**< recover: held; put, import: stored; prune: removed */
+    waybill_u64 unused_layer_count; /**< prune: layers that no image uses any longer */
+    waybill_u64 used_layer_count;   /**< prune: layers that images still use, in all namespaces */
     /** recover, refresh, accept_loss, import: a JSON object, valid as long as the future.
      *  NULL for the others. */
     const char *report_json;
@@ -323,7 +335,7 @@ typedef struct waybill_key_view {
 
 /** One completion taken from a queue. */
 typedef struct waybill_completion {
-    uint64_t token; /**< what the host passed to queue_attach */
+    waybill_u64 token; /**< what the host passed to queue_attach */
     waybill_future *future;
     int32_t status; /**< of the operation */
     uint32_t reserved;
@@ -533,8 +545,8 @@ typedef struct waybill_api {
 
     /** [thread-safe] Takes up to `capacity` completions, in the order in which they came, and
      *  sets `*count`. The descriptor stays readable if some are left. */
-    int32_t (*queue_drain)(waybill_queue *queue, waybill_completion *completions,
-                           uint32_t capacity, uint32_t *count, waybill_error *error);
+    int32_t (*queue_drain)(waybill_queue *queue, waybill_completion *completions, uint32_t capacity,
+                           uint32_t *count, waybill_error *error);
 
     /** [thread-safe] Frees the queue and closes its descriptor; completions to come are dropped. */
     void (*queue_free)(waybill_queue *queue);
