@@ -6,130 +6,20 @@ package adapter
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/containerd/containerd/content"
-	"github.com/containerd/containerd/content/local"
 	"github.com/containerd/containerd/errdefs"
 	"github.com/containerd/containerd/images"
 	"github.com/containerd/containerd/leases"
 	"github.com/containerd/containerd/metadata"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// node is what a containerd holds besides images: content, leases and the collector.
-type node struct {
-	*testing.T
-	ctx     context.Context
-	root    string
-	db      *metadata.DB
-	content content.Store
-	leases  leases.Manager
-	held    *Held
-}
-
-func newNode(t *testing.T) *node {
-	blobs, err := local.NewStore(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &node{T: t, ctx: testContext(t), root: t.TempDir()}
-	n.db = metadata.NewDB(boltDB(t), blobs, nil)
-	if err := n.db.Init(n.ctx); err != nil {
-		t.Fatal(err)
-	}
-	n.content = n.db.ContentStore()
-	n.leases = metadata.NewLeaseManager(n.db)
-	n.open()
-	return n
-}
-
-func (n *node) open() {
-	store, err := testLibrary(n).Open(Config{Root: n.root, Provider: n.content})
-	if err != nil {
-		n.Fatal(err)
-	}
-	n.Cleanup(func() { store.Close() })
-	n.held = Hold(store, n.leases)
-}
-
-func (n *node) must(err error) {
-	n.Helper()
-	if err != nil {
-		n.Fatal(err)
-	}
-}
-
-func (n *node) write(mediaType string, bytesOf []byte, labels map[string]string) ocispec.Descriptor {
-	n.Helper()
-	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(bytesOf), Size: int64(len(bytesOf))}
-	err := content.WriteBlob(n.ctx, n.content, d.Digest.String(), bytes.NewReader(bytesOf), d, content.WithLabels(labels))
-	n.must(err)
-	return d
-}
-
-// image writes an image's content: as many layers as texts are given, a config, a manifest.
-func (n *node) image(name string, layers ...string) images.Image {
-	n.Helper()
-	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	labels := map[string]string{}
-	for i, layer := range layers {
-		d := n.write(ocispec.MediaTypeImageLayer, []byte(layer), nil)
-		manifest.Layers = append(manifest.Layers, d)
-		labels[fmt.Sprintf("containerd.io/gc.ref.content.l.%d", i)] = d.Digest.String()
-	}
-	manifest.Config = n.write(ocispec.MediaTypeImageConfig, []byte(`{"name":"`+name+`"}`), nil)
-	labels["containerd.io/gc.ref.content.config"] = manifest.Config.Digest.String()
-	document, err := json.Marshal(manifest)
-	n.must(err)
-	return images.Image{Name: name, Target: n.write(ocispec.MediaTypeImageManifest, document, labels)}
-}
-
-func (n *node) collect() {
-	n.Helper()
-	_, err := n.db.GarbageCollect(n.ctx)
-	n.must(err)
-}
-
-// blobs shows the content that begins with "layer", in order.
-func (n *node) layers() string {
-	n.Helper()
-	var found []string
-	n.must(n.content.Walk(n.ctx, func(info content.Info) error {
-		blob, err := content.ReadBlob(n.ctx, n.content, ocispec.Descriptor{Digest: info.Digest, Size: info.Size})
-		if text := string(blob); err == nil && strings.HasPrefix(text, "layer") {
-			found = append(found, strings.TrimPrefix(text, "layer "))
-		}
-		return err
-	}))
-	sort.Strings(found)
-	return strings.Join(found, " ")
-}
-
-func (n *node) expectLayers(when, want string) {
-	n.Helper()
-	n.collect()
-	if got := n.layers(); got != want {
-		n.Errorf("%s: content is %q, want %q", when, got, want)
-	}
-}
-
-func (n *node) leaseCount() int {
-	n.Helper()
-	list, err := n.leases.List(n.ctx)
-	n.must(err)
-	return len(list)
-}
 
 func TestContentLivesAsLongAsAnImageNamesIt(t *testing.T) {
 	n := newNode(t)
@@ -357,71 +247,6 @@ func TestReconcileMendsWhatACrashLeft(t *testing.T) {
 	}
 }
 
-// --- what images are made of ---------------------------------------------------------------------
-
-func (n *node) recorded(name string) string {
-	n.Helper()
-	var layers []string
-	n.must(n.held.Each("testing", func(record Record) {
-		if record.Image.Name == name {
-			for _, layer := range record.Contents.Layers {
-				layers = append(layers, layer.Digest.String())
-			}
-		}
-	}))
-	for i, layer := range layers {
-		blob, err := content.ReadBlob(n.ctx, n.content, ocispec.Descriptor{Digest: digest.Digest(layer)})
-		if err == nil && len(blob) < 20 {
-			layers[i] = strings.TrimPrefix(string(blob), "layer ")
-		}
-	}
-	return strings.Join(layers, " ")
-}
-
-func TestLayersAreRecordedBaseFirst(t *testing.T) {
-	n := newNode(t)
-	_, err := n.held.Create(n.ctx, n.image("a", "layer base", "layer middle", "layer top"))
-	n.must(err)
-	if got := n.recorded("a"); got != "base middle top" {
-		t.Error(got)
-	}
-}
-
-func TestLayersOfEveryPlatformThatIsHereAreRecorded(t *testing.T) {
-	n := newNode(t)
-	arm, amd := n.image("arm", "layer arm"), n.image("amd", "layer base", "layer amd")
-	absent := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("absent"), Size: 9}
-	document, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{amd.Target, absent, arm.Target}})
-	n.must(err)
-	_, err = n.held.Create(n.ctx, images.Image{Name: "index", Target: n.write(ocispec.MediaTypeImageIndex, document, nil)})
-	n.must(err)
-	got := strings.Fields(n.recorded("index"))
-	sort.Strings(got)
-	if strings.Join(got, " ") != "amd arm base" {
-		t.Error(got)
-	}
-}
-
-func TestTargetStandsForLayersThatCannotBeRead(t *testing.T) {
-	n := newNode(t)
-	for _, d := range []ocispec.Descriptor{
-		{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("absent"), Size: 6},
-		{MediaType: "application/vnd.nobody.knows", Digest: digest.FromString("odd"), Size: 3},
-		n.write(ocispec.MediaTypeImageManifest, []byte("no JSON"), nil),
-		{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("huge"), Size: 1 << 40},
-	} {
-		image := images.Image{Name: d.Digest.String(), Target: d}
-		_, err := n.held.Create(n.ctx, image)
-		n.must(err)
-		if got := n.recorded(image.Name); got != d.Digest.String() && got != "no JSON" {
-			t.Errorf("%s: %s", d.MediaType, got)
-		}
-	}
-}
-
-// --- what a reviewer tried -----------------------------------------------------------------------
-
 func TestDegradedStoreReleasesNothing(t *testing.T) {
 	n := newNode(t)
 	for _, name := range []string{"a", "b", "c"} {
@@ -522,31 +347,6 @@ func manyPairs(count int) map[string]string {
 	return pairs
 }
 
-// away answers as containerd does when it cannot be reached.
-type away struct{ content.Store }
-
-func (away) ReaderAt(context.Context, ocispec.Descriptor) (content.ReaderAt, error) {
-	return nil, errdefs.ErrUnavailable
-}
-
-func TestLabelsAreChangedAndLayersKeptWhileContainerdIsAway(t *testing.T) {
-	n := newNode(t)
-	_, err := n.held.Create(n.ctx, n.image("a", "layer base", "layer a"))
-	n.must(err)
-	n.held.Store.provider = away{n.content}
-	n.held = Hold(n.held.Store, &failing{n.leases, 0})
-	_, err = n.held.Update(n.ctx, images.Image{Name: "a", Labels: map[string]string{"x": "y"}}, "labels.x")
-	n.must(err)
-	if got := n.recorded("a"); got != "base a" {
-		t.Error(got)
-	}
-	other := sample("b")
-	other.Target.MediaType = ocispec.MediaTypeImageManifest
-	if _, err := n.held.Store.Create(n.ctx, other); !errdefs.IsUnavailable(err) {
-		t.Errorf("layers that could not be asked for: %v", err)
-	}
-}
-
 // gone is a client that goes as soon as its record is written or removed.
 type gone struct {
 	leases.Manager
@@ -626,39 +426,6 @@ func TestWhereverAnImportDiesTheImageKeepsItsContent(t *testing.T) {
 		n.collect()
 		if layers := n.layers(); !strings.Contains(layers, want) {
 			t.Errorf("%d calls (%v): the image needs %q, there is %q", survived, imported, want, layers)
-		}
-	}
-}
-
-func TestHostileManifestsAreNotFollowed(t *testing.T) {
-	n := newNode(t)
-	layer := func(mediaType, digest string, size int64) string {
-		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest, size)
-	}
-	good := layer(ocispec.MediaTypeImageLayer, digest.FromString("x").String(), 1)
-	var documents []string
-	for _, bad := range []string{
-		layer(ocispec.MediaTypeImageLayer, "sha256:zz", 1),
-		layer(ocispec.MediaTypeImageLayer, "../../etc/passwd", 1),
-		layer(ocispec.MediaTypeImageLayer, digest.FromString("y").String(), -1),
-		layer(ocispec.MediaTypeImageLayer+"+"+strings.Repeat("m", 300), digest.FromString("y").String(), 1),
-	} {
-		documents = append(documents, `{"schemaVersion":2,"layers":[`+good+","+bad+"]}")
-	}
-	many := make([]string, 10_001)
-	for i := range many {
-		many[i] = layer(ocispec.MediaTypeImageLayer, digest.FromString(fmt.Sprint(i)).String(), 1)
-	}
-	documents = append(documents, `{"schemaVersion":2,"layers":[`+strings.Join(many, ",")+"]}",
-		`{"schemaVersion":2,"layers":[`+good+`],"padding":"`+strings.Repeat("x", 5<<20)+`"}`)
-	for i, document := range documents {
-		d := n.write(ocispec.MediaTypeImageManifest, []byte(document), nil)
-		d.Size = 1 // Whatever is claimed.
-		image := images.Image{Name: fmt.Sprint("image-", i), Target: d}
-		_, err := n.held.Create(n.ctx, image)
-		n.must(err)
-		if got := n.recorded(image.Name); got != d.Digest.String() {
-			t.Errorf("document %d is made of %.200s", i, got)
 		}
 	}
 }
