@@ -44,13 +44,6 @@ func setting(t *testing.T, name string) string {
 	return value
 }
 
-func onlyProxy(t *testing.T) {
-	t.Helper()
-	if setting(t, "HOST") != "proxy" {
-		t.Skip("of the proxy alone")
-	}
-}
-
 func connect(t *testing.T) *containerd.Client {
 	t.Helper()
 	client, err := containerd.New(setting(t, "SOCKET"))
@@ -237,37 +230,34 @@ func TestHealthIsServing(t *testing.T) {
 	}
 }
 
-func TestTransferIsRefusedWithAdvice(t *testing.T) {
-	onlyProxy(t)
+func TestProxyRefusesTransferWithAdvice(t *testing.T) {
 	err := connect(t).Conn().Invoke(scratch(t), "/containerd.services.transfer.v1.Transfer/Transfer", &types.Empty{}, &types.Empty{})
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "--local") {
 		t.Error(err)
 	}
 }
 
-func TestNamespaceWithImagesIsNotDeleted(t *testing.T) {
-	if setting(t, "HOST") == "daemon" {
-		t.Skip("containerd asks its own records, see the README")
-	}
+// In the daemon containerd asks its own records, which are empty: see the README.
+func TestNamespaceWithImagesIsDeletedByTheDaemonAlone(t *testing.T) {
 	ctx, client := scratch(t), connect(t)
 	namespace, _ := namespaces.Namespace(ctx)
 	if _, err := client.ImageService().Create(ctx, sample("it")); err != nil {
 		t.Fatal(err)
 	}
 	err := client.NamespaceService().Delete(ctx, namespace)
-	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "images") {
+	deleted := setting(t, "HOST") == "daemon"
+	if deleted && err != nil || !deleted && (!errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "images")) {
 		t.Error(err)
 	}
 	if err := client.ImageService().Delete(ctx, "it"); err != nil {
 		t.Error(err)
 	}
-	if err := client.NamespaceService().Delete(ctx, namespace); err != nil {
+	if err := client.NamespaceService().Delete(ctx, namespace); err != nil && !(deleted && errdefs.IsNotFound(err)) {
 		t.Error(err)
 	}
 }
 
-func TestMetricsCount(t *testing.T) {
-	onlyProxy(t)
+func TestProxyCountsInItsMetrics(t *testing.T) {
 	ctx, store := scratch(t), connect(t).ImageService()
 	if _, err := store.Create(ctx, sample("it")); err != nil {
 		t.Fatal(err)
@@ -324,7 +314,7 @@ func TestMetricsCount(t *testing.T) {
 
 // The last one: it stops the proxy. An upload under way is completed, a subscription is ended. Whether
 // the proxy ended well is for who started it to see.
-func TestZStopDrains(t *testing.T) {
+func TestStopDrains(t *testing.T) {
 	ctx, client := scratch(t), connect(t)
 	lease, err := client.LeasesService().Create(ctx, leases.WithID("drain"), leases.WithExpiration(time.Hour))
 	if err != nil {
