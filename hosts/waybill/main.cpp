@@ -49,11 +49,11 @@ void add_options(CLI::App &app, Options &options) {
 int print_version(const Options &options) {
     const waybill::Library library(options.library);
     if (options.json)
-        print_json({{"cli", WAYBILL_CLI_VERSION},
+        print_json({{"cli", WAYBILL_VERSION},
                     {"library", library.version()},
                     {"abi", library.abi_version()}});
     else
-        print(fmt::format("waybill {}\nlibrary {}\nABI {}\n", WAYBILL_CLI_VERSION,
+        print(fmt::format("waybill {}\nlibrary {}\nABI {}\n", WAYBILL_VERSION,
                           library.version(), library.abi_version()));
     return exit_done;
 }
