@@ -24,13 +24,7 @@ import (
 	"github.com/containerd/containerd/filters"
 	"github.com/containerd/containerd/images"
 	"github.com/containerd/containerd/namespaces"
-)
-
-// Severities of log lines, as in syslog.
-const (
-	LogError   = C.WAYBILL_LOG_ERROR
-	LogWarning = C.WAYBILL_LOG_WARNING
-	LogInfo    = C.WAYBILL_LOG_INFO
+	"github.com/sirupsen/logrus"
 )
 
 // Config says which store to open, and how.
@@ -64,6 +58,20 @@ type Store struct {
 }
 
 var _ images.Store = (*Store)(nil)
+
+// LogTo makes the library's log lines lines of this log.
+func LogTo(log *logrus.Entry) func(severity int, message string) {
+	return func(severity int, message string) {
+		switch {
+		case severity <= C.WAYBILL_LOG_ERROR:
+			log.Error(message)
+		case severity <= C.WAYBILL_LOG_WARNING:
+			log.Warn(message)
+		default:
+			log.Info(message)
+		}
+	}
+}
 
 //export waybillLog
 func waybillLog(handle C.uintptr_t, severity C.int32_t, message *C.char) {
@@ -184,7 +192,8 @@ func (s *Store) Statistics() (map[string]interface{}, error) {
 	}
 	defer C.call_text_free(report)
 	var statistics map[string]interface{}
-	return statistics, json.Unmarshal([]byte(C.GoString(report)), &statistics)
+	err := json.Unmarshal([]byte(C.GoString(report)), &statistics)
+	return statistics, err
 }
 
 // --- reading -------------------------------------------------------------------------------------

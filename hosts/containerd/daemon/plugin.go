@@ -109,16 +109,7 @@ func openImages(in *plugin.InitContext) (interface{}, error) {
 		Root:        root,
 		ContentRoot: filepath.Join(filepath.Dir(in.Root), "io.containerd.content.v1.content"),
 		Provider:    db.ContentStore(),
-		Log: func(severity int, message string) {
-			switch {
-			case severity <= adapter.LogError:
-				log.G(in.Context).Error(message)
-			case severity <= adapter.LogWarning:
-				log.G(in.Context).Warn(message)
-			default:
-				log.G(in.Context).Info(message)
-			}
-		},
+		Log:         adapter.LogTo(log.G(in.Context)),
 	})
 	if err != nil {
 		return nil, err

@@ -127,16 +127,7 @@ func open(c config, client *containerd.Client) (*adapter.Held, error) {
 		Root:        c.Store,
 		ContentRoot: c.contentRoot(),
 		Provider:    client.ContentStore(),
-		Log: func(severity int, message string) {
-			switch {
-			case severity <= adapter.LogError:
-				logrus.Error(message)
-			case severity <= adapter.LogWarning:
-				logrus.Warn(message)
-			default:
-				logrus.Info(message)
-			}
-		},
+		Log:         adapter.LogTo(logrus.NewEntry(logrus.StandardLogger())),
 	})
 	if err != nil {
 		var failure *adapter.Failure
