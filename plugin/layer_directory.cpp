@@ -4,11 +4,10 @@
 
 #include "beneath.h"
 #include "digest.h"
+#include "directory_stream.h"
 
 #include <cerrno>
-#include <dirent.h>
 #include <fcntl.h>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <sys/stat.h>
@@ -22,10 +21,6 @@ struct Entry {
     std::string name;
     bool is_directory = false;
     bool is_plain_file = false;
-};
-
-struct DirectoryCloser {
-    void operator()(DIR *directory) const { ::closedir(directory); }
 };
 
 /// The entry's kind, or nothing if it vanished since it was listed.
@@ -51,7 +46,7 @@ Result<std::vector<Entry>> entries_of(const Descriptor &root, const std::string 
             return entries;
         return system_failure(opened.sys_errno(), root_path + "/" + path + ": opening");
     }
-    std::unique_ptr<DIR, DirectoryCloser> directory(::fdopendir(opened.fd()));
+    DirectoryStream directory(::fdopendir(opened.fd()));
     if (!directory)
         return system_failure(errno, root_path + "/" + path + ": listing");
     opened.release();

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "lock.h"
 
+#include "directory_stream.h"
 #include "posix_disk.h"
 #include "store_mark.h"
 #include "system_call.h"
@@ -10,7 +11,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <dirent.h>
 #include <fcntl.h>
 #include <string>
 #include <string_view>
@@ -69,14 +69,10 @@ void DirectoryLock::write_holder() {
     [[maybe_unused]] const ssize_t put = ::pwrite(fd_, line, sizeof line, holder_offset);
 }
 
-struct DirectoryCloser {
-    void operator()(DIR *directory) const { ::closedir(directory); }
-};
-
 static Status check_empty(int directory_fd) {
     const int fd = uninterrupted(
         [&] { return ::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
-    const std::unique_ptr<DIR, DirectoryCloser> directory(fd < 0 ? nullptr : ::fdopendir(fd));
+    const DirectoryStream directory(fd < 0 ? nullptr : ::fdopendir(fd));
     if (!directory) {
         const int cause = errno;
         if (fd >= 0)

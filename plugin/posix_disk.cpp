@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "posix_disk.h"
 
+#include "directory_stream.h"
 #include "forked.h"
 #include "limits.h"
 #include "system_call.h"
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <dirent.h>
 #include <fcntl.h>
 #include <optional>
 #include <sys/mman.h>
@@ -85,10 +85,6 @@ static Status check_leads_to(int fd, const FileIdentity &identity, const std::st
         return {Code::Io, EBADF, -1, {}, name + ": somebody else closed its descriptor"};
     return {};
 }
-
-struct DirectoryCloser {
-    void operator()(DIR *directory) const { ::closedir(directory); }
-};
 
 namespace {
 
@@ -392,7 +388,7 @@ Result<std::vector<std::string>> PosixDisk::list() {
         [&] { return ::openat(directory_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
     if (fd < 0)
         return system_failure(errno, "directory: open");
-    const std::unique_ptr<DIR, DirectoryCloser> directory(::fdopendir(fd));
+    const DirectoryStream directory(::fdopendir(fd));
     if (!directory) {
         const int cause = errno;
         ::close(fd);

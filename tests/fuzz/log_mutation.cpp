@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "log_mutation.h"
 
+#include "buffer.h"
 #include "sealed_log.h"
 
 #include <algorithm>
@@ -12,24 +13,6 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t *data, std::size_t size, st
 namespace waybill::fuzz {
 
 namespace {
-
-using Buffer = std::vector<std::uint8_t>;
-
-template <typename T> T read_at(Bytes bytes, std::size_t at) {
-    T value;
-    std::memcpy(&value, bytes.data() + at, sizeof value);
-    return value;
-}
-
-template <typename T> void write_at(Buffer &bytes, std::size_t at, const T &value) {
-    std::memcpy(bytes.data() + at, &value, sizeof value);
-}
-
-void append(Buffer &bytes, Bytes more) { bytes.insert(bytes.end(), more.begin(), more.end()); }
-
-bool has(Bytes bytes, std::size_t at, std::size_t size) {
-    return at <= bytes.size() && bytes.size() - at >= size;
-}
 
 // --- taking a description apart ----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "sealed_log.h"
 
+#include "buffer.h"
 #include "plugin/record.h"
 
 #include <algorithm>
@@ -9,24 +10,6 @@
 namespace waybill::fuzz {
 
 namespace {
-
-using Buffer = std::vector<std::uint8_t>;
-
-template <typename T> T read_at(Bytes bytes, std::size_t at) {
-    T value;
-    std::memcpy(&value, bytes.data() + at, sizeof value);
-    return value;
-}
-
-template <typename T> void write_at(Buffer &bytes, std::size_t at, const T &value) {
-    std::memcpy(bytes.data() + at, &value, sizeof value);
-}
-
-void append(Buffer &bytes, Bytes more) { bytes.insert(bytes.end(), more.begin(), more.end()); }
-
-bool has(Bytes bytes, std::size_t at, std::size_t size) {
-    return at <= bytes.size() && bytes.size() - at >= size;
-}
 
 std::uint64_t head_checksum(const void *head, std::size_t size, std::uint64_t seed) {
     return checksum({static_cast<const std::uint8_t *>(head), size}, seed);
