@@ -118,6 +118,7 @@ int parse_and_run(int argc, char **argv) {
     add_recovery(app, options, run);
     add_stats(app, options, run);
     add_bench(app, options, run);
+    add_completion(app, options, run);
     app.footer("Exit codes: 0 done; 1 not found, a condition not met, or damage found; 2 usage; "
                "3 failed.\nExample:\n  waybill --root /tmp/store import oci ./demo --ref "
                "registry.example/demo");

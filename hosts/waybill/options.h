@@ -46,6 +46,7 @@ void add_prune(CLI::App &app, const Options &options, Run &run);
 void add_recovery(CLI::App &app, const Options &options, Run &run);
 void add_stats(CLI::App &app, const Options &options, Run &run);
 void add_bench(CLI::App &app, const Options &options, Run &run);
+void add_completion(CLI::App &app, const Options &options, Run &run);
 
 } // namespace cli
 
