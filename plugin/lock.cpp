@@ -79,6 +79,7 @@ static Status check_empty(int directory_fd) {
             ::close(fd);
         return system_failure(cause, "directory: list");
     }
+    errno = 0;
     while (const dirent *entry = ::readdir(directory.get())) {
         const std::string_view name = entry->d_name;
         if (name == "." || name == ".." || name == "lost+found")
@@ -86,7 +87,7 @@ static Status check_empty(int directory_fd) {
         return failure(Code::NotStore,
                        "the directory holds '" + std::string(name) + "' but no LOCK");
     }
-    return {};
+    return errno == 0 ? Status{} : system_failure(errno, "directory: list");
 }
 
 Status check_is_store(int directory_fd) {

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -188,15 +189,21 @@ std::vector<Candidate> candidates(const Line &line, const Options &options,
     return found;
 }
 
+/** As the shell would hand it over; it has not yet looked at these words. */
+std::string expanded(const std::string &path) {
+    const char *home = std::getenv("HOME");
+    return starts_with(path, "~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
 int complete(const CLI::App &program, Options options, std::vector<std::string> words) {
     const std::string begun = words.empty() ? "" : words.back();
     Line line(program);
     for (std::size_t index = 0; index + 1 < words.size(); ++index)
         line.read(words[index]);
-    options.root = std::filesystem::absolute(line.value("--root", options.root)).string();
+    options.root = std::filesystem::absolute(expanded(line.value("--root", options.root))).string();
     options.name_space = line.value("--namespace", options.name_space);
     options.references = line.value("--references", options.references);
-    options.library = line.value("--library", options.library);
+    // Not --library: a library that is only being typed is not run.
     std::string text;
     for (const Candidate &candidate : candidates(line, options, begun))
         if (starts_with(candidate.word, begun) || starts_with(candidate.word, ":"))
