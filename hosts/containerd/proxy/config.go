@@ -50,7 +50,7 @@ type metricsConfig struct {
 func defaultConfig() config {
 	return config{
 		Containerd: "/run/containerd/containerd.sock",
-		Store:      "/var/lib/waybill/containerd",
+		Store:      "/var/lib/waybill-containerd",
 		Library:    "libwaybill.so.1",
 		Content:    "/var/lib/containerd/io.containerd.content.v1.content",
 		Drain:      "30s",
