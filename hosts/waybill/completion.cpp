@@ -10,7 +10,6 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <set>
 #include <string_view>
@@ -200,7 +199,7 @@ int complete(const CLI::App &program, Options options, std::vector<std::string> 
     Line line(program);
     for (std::size_t index = 0; index + 1 < words.size(); ++index)
         line.read(words[index]);
-    options.root = std::filesystem::absolute(expanded(line.value("--root", options.root))).string();
+    options.root = store_root(expanded(line.value("--root", options.root)));
     options.name_space = line.value("--namespace", options.name_space);
     options.references = line.value("--references", options.references);
     // Not --library: a library that is only being typed is not run.

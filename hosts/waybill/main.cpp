@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include <csignal>
-#include <filesystem>
 #include <string_view>
 
 namespace cli {
@@ -56,17 +55,6 @@ int print_version(const Options &options) {
         print(fmt::format("waybill {}\nlibrary {}\nABI {}\n", WAYBILL_VERSION,
                           library.version(), library.abi_version()));
     return exit_done;
-}
-
-void resolve_root(Options &options) {
-    if (options.root.empty())
-        options.root = default_root();
-    if (options.root.empty())
-        throw waybill::Error(WAYBILL_EINVAL, "--root is required, since HOME is not set", "root");
-    std::filesystem::path root = std::filesystem::absolute(options.root).lexically_normal();
-    if (!root.has_filename() && root.has_relative_path())
-        root = root.parent_path();
-    options.root = root.string();
 }
 
 int exit_code(const waybill::Error &error) {
@@ -134,7 +122,7 @@ int parse_and_run(int argc, char **argv) {
         return print_version(options);
     if (!run)
         throw waybill::Error(WAYBILL_EINVAL, "a command is required; see waybill --help");
-    resolve_root(options);
+    options.root = store_root(options.root);
     return run();
 }
 

@@ -60,8 +60,7 @@ void warn_of_damage(const waybill::Outcome &recovery, bool json) {
                       json);
 }
 
-} // namespace
-
+/** The directory that is meant when --root is not given. */
 std::string default_root() {
     if (geteuid() == 0)
         return "/var/lib/waybill";
@@ -72,6 +71,18 @@ std::string default_root() {
     if (home != nullptr && home[0] == '/')
         return std::string(home) + "/.local/share/waybill";
     return {};
+}
+
+} // namespace
+
+std::string store_root(const std::string &directory) {
+    const std::string chosen = directory.empty() ? default_root() : directory;
+    if (chosen.empty())
+        throw waybill::Error(WAYBILL_EINVAL, "--root is required, since HOME is not set", "root");
+    std::filesystem::path root = std::filesystem::absolute(chosen).lexically_normal();
+    if (!root.has_filename() && root.has_relative_path())
+        root = root.parent_path();
+    return root.string();
 }
 
 Session open_store(const Options &options, Access access) {

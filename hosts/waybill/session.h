@@ -23,8 +23,9 @@ struct Session {
     waybill::Outcome recovery;
 };
 
-/** The directory that is meant when --root is not given. */
-std::string default_root();
+/** The directory as the library takes it: absolute, without "." and ".."; for "" the one that is meant
+ *  when --root is not given. Throws if there is none. */
+std::string store_root(const std::string &directory);
 
 /** [blocking] Opens the store and recovers it. */
 Session open_store(const Options &options, Access access);
