@@ -14,9 +14,9 @@ Committer::Committer(Disk &disk, Index &index, Background background, const Host
                      const CommitterLimits &limits, Recovered recovered)
     : disk_(disk), index_(index), background_(std::move(background)), host_(host), limits_(limits),
       recovered_(std::move(recovered)), journal_(std::move(recovered_.journal)),
-      next_revision_(recovered_.revision + 1), degraded_(recovered_.degraded),
-      revision_(recovered_.revision), generation_(recovered_.generation),
-      journal_bytes_(journal_->offset()) {}
+      next_revision_(recovered_.revision + 1), loss_mark_(recovered_.loss_mark),
+      degraded_(recovered_.degraded), revision_(recovered_.revision),
+      generation_(recovered_.generation), journal_bytes_(journal_->offset()) {}
 
 static std::size_t bytes_of(const Submission &submission) {
     std::size_t bytes = 0;
@@ -357,7 +357,7 @@ void Committer::commit_accepted_loss(Submission &submission) {
     outcome.report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
                                            : R"({"degradedBefore":false,"degraded":false})";
     if (degraded_.load()) {
-        if (Status status = append_alone(FrameKind::AcceptLoss, recovered_.loss_mark, {}, outcome);
+        if (Status status = append_alone(FrameKind::AcceptLoss, loss_mark_.load(), {}, outcome);
             !status.ok()) {
             submission.operation->fail(std::move(status));
             return;
@@ -438,14 +438,18 @@ void Committer::start_snapshot(FileHeader header) {
     background_([this, header, frames] {
         Status status;
         try {
-            bool named = false;
             status = keep_damaged_files(disk_, recovered_.damaged_files);
-            if (status.ok())
-                status = write_snapshot(disk_, header, *frames, &named, Pace::BesidePuts);
-            if (status.ok())
-                status = drop_older_journals(disk_, header.generation);
+            // What has one of their names from now on is another file.
             if (status.ok())
                 recovered_.damaged_files.clear();
+            bool named = false;
+            if (status.ok())
+                status = write_snapshot(disk_, header, *frames, &named, Pace::BesidePuts);
+            if (status.ok()) {
+                // Recovery no longer reads what was damaged.
+                loss_mark_.store(0);
+                status = drop_older_journals(disk_, header.generation);
+            }
         } catch (...) {
             status = thrown_failure();
         }

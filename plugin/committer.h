@@ -137,6 +137,8 @@ class Committer final {
     bool rotation_wanted_ = false;
     std::uint64_t rotation_retry_bytes_ = 0;
 
+    /// Of the losses that the files show which recovery would read now.
+    std::atomic<std::uint64_t> loss_mark_;
     std::atomic<bool> read_only_{false};
     std::atomic<bool> degraded_;
     std::atomic<bool> snapshot_under_way_{false};

@@ -22,6 +22,7 @@ struct Damage {
     std::uint64_t bytes = 0;
     std::string what;                    ///< one line
     bool loses = true;                   ///< whether a record was, or may have been, lost
+    std::uint64_t salt = 0;              ///< the file's; 0 where its header could not be read
     std::vector<std::string> lost_names; ///< "namespace reference", where still readable
 };
 

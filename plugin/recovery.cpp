@@ -71,7 +71,7 @@ class Recovery final {
 };
 
 void Recovery::add_damage(std::string file, std::string what, bool loses, std::uint64_t offset) {
-    out_.damage.push_back({file, offset, 0, std::move(what), loses, {}});
+    out_.damage.push_back({file, offset, 0, std::move(what), loses, 0, {}});
     out_.loss_mark += loss_mark_of(out_.damage.back());
     out_.degraded = out_.degraded || loses;
     if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
@@ -97,7 +97,7 @@ void Recovery::take_damage(Replay &replay, const std::string &file) {
 
 /// Whatever is in memory may have been changed by records that are gone.
 void Recovery::lose_everything_before() {
-    Replay(index_, "", FileKind::Journal, 0, 0)
+    Replay(index_, "", FileKind::Journal, 0, 0, 0)
         .mark_all(frame_flag_uncertain | frame_flag_resurrected);
 }
 
@@ -234,7 +234,8 @@ Status Recovery::read_snapshot() {
     out_.degraded = out_.degraded || (log->header.flags & header_flag_degraded) != 0;
     base_generation_ = log->header.generation;
     snapshot_read_ = true;
-    Replay replay(index_, snapshot_name, FileKind::Snapshot, out_.revision, out_.loss_mark);
+    Replay replay(index_, snapshot_name, FileKind::Snapshot, log->header.salt, out_.revision,
+                  out_.loss_mark);
     Result<LogEnd> end = read_log(*log->file, log->header.salt, LogTail::IsWhole, replay);
     if (!end.ok())
         return end.status();
@@ -281,7 +282,7 @@ Status Recovery::read_journal(std::uint64_t generation, bool newest) {
         lose_everything_before();
         out_.revision = std::max(out_.revision, log->header.first_revision);
     }
-    Replay replay(index_, name, FileKind::Journal, out_.revision, out_.loss_mark);
+    Replay replay(index_, name, FileKind::Journal, log->header.salt, out_.revision, out_.loss_mark);
     Result<LogEnd> end = read_log(*log->file, log->header.salt,
                                   newest ? LogTail::MayBeTorn : LogTail::IsWhole, replay);
     if (!end.ok())
@@ -392,6 +393,7 @@ Status Recovery::make_newest_durable() {
 Status Recovery::write_anew() {
     if (Status kept = keep_damaged_files(disk_, out_.damaged_files); !kept.ok())
         return kept;
+    out_.damaged_files.clear();
     FileHeader header{};
     header.flags = static_cast<std::uint32_t>(out_.mode) << header_mode_shift |
                    (out_.degraded ? header_flag_degraded : 0);
@@ -421,7 +423,6 @@ Status Recovery::write_anew() {
     }
     out_.journal = std::move(*journal);
     out_.generation = header.generation;
-    out_.damaged_files.clear();
     out_.loss_mark = 0;
     return drop_older_journals(disk_, header.generation);
 }

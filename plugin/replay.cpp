@@ -17,8 +17,9 @@ std::uint64_t loss_mark_of(const Damage &damage) {
     if (!damage.loses)
         return 0;
     const std::string text = damage.file + " " + std::to_string(damage.offset);
+    // The salt: the file that gets this one's name may be damaged at the same place.
     return checksum({reinterpret_cast<const std::uint8_t *>(text.data()), text.size()},
-                    damage.bytes);
+                    damage.salt ^ damage.bytes);
 }
 
 void Replay::file_bytes(std::uint64_t size_bytes) {
@@ -55,7 +56,7 @@ void Replay::seal() {
 }
 
 void Replay::add_damage(std::uint64_t offset, std::uint64_t bytes, std::string what, bool loses) {
-    damage_.push_back({file_, offset, bytes, std::move(what), loses, {}});
+    damage_.push_back({file_, offset, bytes, std::move(what), loses, salt_, {}});
     loss_mark_ += loss_mark_of(damage_.back());
     if (loses)
         accepted_ = false;
@@ -112,9 +113,11 @@ void Replay::frame(Frame &frame, std::uint64_t offset) {
         apply_removal(frame, offset);
         return;
     case FrameKind::AcceptLoss:
-        accepted_ = frame.key_hash == loss_mark_;
-        if (!accepted_)
-            return; // What is damaged now was not when this was written, or not so.
+        // Without damage in what has been read, what it accepts is what the snapshot's header,
+        // which is older, declares. Damage that it does not name is damage that it did not know.
+        if (loss_mark_ != 0 && frame.key_hash != loss_mark_)
+            return;
+        accepted_ = true;
         index_.for_each_frame(
             [&](Frame &marked) { index_.set_flags(marked, 0, frame_flags_stored); });
         return;

@@ -23,9 +23,9 @@ std::uint64_t loss_mark_of(const Damage &damage);
 class Replay final : public LogReceiver {
   public:
     /// `loss_mark` is that of the files read before.
-    Replay(Index &index, std::string file, FileKind kind, std::uint64_t revision,
-           std::uint64_t loss_mark)
-        : index_(index), file_(std::move(file)), kind_(kind), revision_(revision),
+    Replay(Index &index, std::string file, FileKind kind, std::uint64_t salt,
+           std::uint64_t revision, std::uint64_t loss_mark)
+        : index_(index), file_(std::move(file)), kind_(kind), salt_(salt), revision_(revision),
           loss_mark_(loss_mark) {}
     ~Replay() override { seal(); }
     Replay(const Replay &) = delete;
@@ -59,6 +59,7 @@ class Replay final : public LogReceiver {
     Index &index_;
     std::string file_;
     FileKind kind_;
+    std::uint64_t salt_;
     std::uint64_t revision_;
     std::uint64_t bytes_left_ = 0; ///< at most, of the file
     std::uint32_t block_ = 0;

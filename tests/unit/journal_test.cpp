@@ -74,7 +74,7 @@ const Images without_last_batch = {{"a", "1"}, {"b", "2"}, {"c", "1"}, {"d", "1"
 struct Reading {
     explicit Reading(const std::vector<std::uint8_t> &bytes,
                      std::uint64_t salt = SampleJournal::salt)
-        : replay(index, "journal.1", FileKind::Journal, 0, 0) {
+        : replay(index, "journal.1", FileKind::Journal, salt, 0, 0) {
         MemoryDisk disk;
         disk.add("journal.1", bytes);
         Result<std::unique_ptr<File>> file = disk.open("journal.1", OpenMode::Read);
@@ -184,7 +184,7 @@ void JournalTest::batchesAreReadBackFromARealFile() {
     QCOMPARE(found->salt, header.salt);
     QCOMPARE(found->generation, std::uint64_t{3});
     Index index;
-    Replay replay(index, "journal.3", FileKind::Journal, 0, 0);
+    Replay replay(index, "journal.3", FileKind::Journal, header.salt, 0, 0);
     Result<LogEnd> end = read_log(**file, header.salt, LogTail::MayBeTorn, replay);
     QVERIFY(end.ok());
     QCOMPARE(images_in(index).size(), std::size_t{20});
