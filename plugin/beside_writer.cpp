@@ -41,4 +41,33 @@ Result<Recovered> read_beside_writer(Disk &disk, const RecoveryOptions &options,
     }
 }
 
+Status follow_writer(Index &held, const Index &fresh) {
+    std::vector<FramePtr> changed;
+    bool out_of_memory = false;
+    fresh.for_each_frame([&](const Frame &frame) {
+        const Frame *known = held.find(namespace_of(frame), reference_of(frame));
+        if (known && known->revision == frame.revision && known->flags == frame.flags)
+            return;
+        changed.push_back(copy_frame(frame));
+        out_of_memory = out_of_memory || !changed.back();
+    });
+    std::vector<Key> gone;
+    held.for_each_frame([&](const Frame &frame) {
+        if (!fresh.find(namespace_of(frame), reference_of(frame)))
+            gone.push_back(key_of(frame));
+    });
+    if (out_of_memory)
+        return failure(Code::NoMemory, "memory ran out");
+    held.reserve(changed.size(), gone.size());
+    {
+        const auto lock = held.publish();
+        for (const Key &key : gone)
+            held.erase(key.name_space, key.reference);
+        for (FramePtr &frame : changed)
+            held.put(frame.release());
+    }
+    held.reclaim();
+    return {};
+}
+
 } // namespace waybill

@@ -14,4 +14,8 @@ namespace waybill {
 /// readings was overtaken by a rotation.
 Result<Recovered> read_beside_writer(Disk &disk, const RecoveryOptions &options, Index &index);
 
+/// Makes `held` equal to `fresh`, in one step for those who scan. Nobody else changes either of
+/// them. NoMemory: nothing has changed.
+Status follow_writer(Index &held, const Index &fresh);
+
 } // namespace waybill

@@ -225,7 +225,7 @@ Status Store::refresh_now(Outcome &outcome) {
             read_beside_writer(*disk_, {true, settings_.references}, fresh);
         if (!recovered.ok())
             return recovered.status();
-        if (Status followed = follow_writer(fresh); !followed.ok())
+        if (Status followed = follow_writer(index_, fresh); !followed.ok())
             return followed;
         seen = std::move(*recovered);
         degraded_.store(seen.degraded);
@@ -239,36 +239,6 @@ Status Store::refresh_now(Outcome &outcome) {
     const auto took = std::chrono::steady_clock::now() - began;
     outcome.report_json = write_report(
         seen, *layers, std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
-    return {};
-}
-
-/// Makes the index equal to `fresh`, in one step for those who scan.
-Status Store::follow_writer(const Index &fresh) {
-    std::vector<FramePtr> changed;
-    bool out_of_memory = false;
-    fresh.for_each_frame([&](const Frame &frame) {
-        const Frame *held = index_.find(namespace_of(frame), reference_of(frame));
-        if (held && held->revision == frame.revision && held->flags == frame.flags)
-            return;
-        changed.push_back(copy_frame(frame));
-        out_of_memory = out_of_memory || !changed.back();
-    });
-    std::vector<Key> gone;
-    index_.for_each_frame([&](const Frame &frame) {
-        if (!fresh.find(namespace_of(frame), reference_of(frame)))
-            gone.push_back(key_of(frame));
-    });
-    if (out_of_memory)
-        return failure(Code::NoMemory, "memory ran out");
-    index_.reserve(changed.size(), gone.size());
-    {
-        const auto lock = index_.publish();
-        for (const Key &key : gone)
-            index_.erase(key.name_space, key.reference);
-        for (FramePtr &frame : changed)
-            index_.put(frame.release());
-    }
-    index_.reclaim();
     return {};
 }
 

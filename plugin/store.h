@@ -94,7 +94,6 @@ class Store final {
     OperationPtr run(bool may_be_withdrawn, std::function<Status(Outcome &)> job);
     std::string write_report(const Recovered &recovered, const LayerCheck &layers,
                              std::int64_t milliseconds);
-    Status follow_writer(const Index &fresh);
 
     const Settings settings_;
     const Host host_;
