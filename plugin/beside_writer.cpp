@@ -42,12 +42,20 @@ Result<Recovered> read_beside_writer(Disk &disk, const RecoveryOptions &options,
 }
 
 Status follow_writer(Index &held, const Index &fresh) {
+    struct Marked {
+        Frame *frame;
+        std::uint16_t flags;
+    };
     std::vector<FramePtr> changed;
+    std::vector<Marked> marked;
     bool out_of_memory = false;
     fresh.for_each_frame([&](const Frame &frame) {
-        const Frame *known = held.find(namespace_of(frame), reference_of(frame));
-        if (known && known->revision == frame.revision && known->flags == frame.flags)
+        Frame *known = held.find(namespace_of(frame), reference_of(frame));
+        if (known && known->revision == frame.revision) {
+            if (known->flags_now() != frame.flags)
+                marked.push_back({known, frame.flags});
             return;
+        }
         changed.push_back(copy_frame(frame));
         out_of_memory = out_of_memory || !changed.back();
     });
@@ -58,9 +66,14 @@ Status follow_writer(Index &held, const Index &fresh) {
     });
     if (out_of_memory)
         return failure(Code::NoMemory, "memory ran out");
+    // All of it now: memory that runs out later would leave half of the writer's changes.
     held.reserve(changed.size(), gone.size());
+    for (const FramePtr &frame : changed)
+        held.add_name(*frame);
     {
         const auto lock = held.publish();
+        for (const Marked &each : marked)
+            held.set_flags(*each.frame, each.flags, static_cast<std::uint16_t>(~each.flags));
         for (const Key &key : gone)
             held.erase(key.name_space, key.reference);
         for (FramePtr &frame : changed)

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+//
+// A reader that follows a writer: what it shows while it looks, and when it cannot.
+#include "plugin/store.h"
+
+#include "store_fixture.h"
+
+#include <QtTest>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+using namespace waybill;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string present_layer = numbered_digest(7);
+const std::string missing_layer = numbered_digest(8);
+
+/// A read-only store beside a ScratchStore.
+struct Reader {
+    Reader(const ScratchStore &beside, Host host, std::optional<LayerSettings> layers = {}) {
+        Settings settings = beside.settings;
+        settings.read_only = true;
+        settings.layers = std::move(layers);
+        Result<std::unique_ptr<Store>> opened = Store::open(settings, std::move(host));
+        if (!opened.ok())
+            qFatal("%s", opened.status().message.c_str());
+        store = std::move(*opened);
+        const Status recovered = ScratchStore::ended(store->recover())->status;
+        if (!recovered.ok())
+            qFatal("%s", recovered.message.c_str());
+    }
+    Status refresh() { return ScratchStore::ended(store->refresh())->status; }
+    bool is_incomplete(const std::string &name) const {
+        Result<ImagePin> image = store->get({}, name, true);
+        if (!image.ok())
+            qFatal("%s", image.status().message.c_str());
+        return ((*image)->frame().flags_now() & frame_flag_incomplete) != 0;
+    }
+    std::string value(const std::string &name) const {
+        Result<ImagePin> image = store->get({}, name, true);
+        return image.ok() ? value_of((*image)->frame()) : std::string();
+    }
+
+    std::unique_ptr<Store> store;
+};
+
+Host host_that_misses(const std::string &missing) {
+    Host host = quiet_host();
+    host.layer_present = [missing](const char *id) {
+        return id == missing ? Presence::Missing : Presence::Present;
+    };
+    return host;
+}
+
+} // namespace
+
+class RefreshTest : public QObject {
+    Q_OBJECT
+
+  private slots:
+    void incompleteImageStaysSoWhileARefreshLooks();
+    void changedImageIsShownOnlyOnceItsLayersHaveBeenLookedAt();
+    void failedRefreshChangesNothing();
+    void imageThatBecameCompleteIsShownSo();
+};
+
+void RefreshTest::incompleteImageStaysSoWhileARefreshLooks() {
+    ScratchStore writer;
+    QVERIFY(writer.open().ok());
+    QVERIFY(writer.put({"a", "1", "default", missing_layer})->status.ok());
+    const Reader *looking = nullptr;
+    std::atomic<int> looks{0}, unmarked{0};
+    Host host = host_that_misses(missing_layer);
+    host.layer_present = [&, ask = host.layer_present](const char *id) {
+        if (looking) {
+            ++looks;
+            unmarked += !looking->is_incomplete("a");
+        }
+        return ask(id);
+    };
+    Reader reader(writer, host);
+    QVERIFY(reader.is_incomplete("a"));
+    looking = &reader;
+    QVERIFY(reader.refresh().ok());
+    QVERIFY(looks > 0);
+    QVERIFY2(unmarked == 0, "an image that lacks a layer passed for complete during a refresh");
+    QVERIFY(reader.is_incomplete("a"));
+}
+
+void RefreshTest::changedImageIsShownOnlyOnceItsLayersHaveBeenLookedAt() {
+    ScratchStore writer;
+    QVERIFY(writer.open().ok());
+    QVERIFY(writer.put({"a", "1", "default", present_layer})->status.ok());
+    const Reader *looking = nullptr;
+    std::atomic<int> wrong{0};
+    Host host = host_that_misses(missing_layer);
+    host.layer_present = [&, ask = host.layer_present](const char *id) {
+        if (looking)
+            wrong += looking->value("a") != "1";
+        return ask(id);
+    };
+    Reader reader(writer, host);
+    QVERIFY(writer.put({"a", "2", "default", missing_layer})->status.ok());
+    looking = &reader;
+    QVERIFY(reader.refresh().ok());
+    QVERIFY2(wrong == 0, "an image was shown before its layers had been looked at");
+    QCOMPARE(reader.value("a"), std::string("2"));
+    QVERIFY(reader.is_incomplete("a"));
+}
+
+void RefreshTest::failedRefreshChangesNothing() {
+    QTemporaryDir layers;
+    const fs::path blobs = fs::path(layers.path().toStdString()) / "blobs" / "sha256";
+    fs::create_directories(blobs);
+    ScratchStore writer;
+    QVERIFY(writer.open().ok());
+    QVERIFY(writer.put({"a", "1", "default", missing_layer})->status.ok());
+    Reader reader(writer, quiet_host(),
+                  LayerSettings{layers.path().toStdString(), LayerLayout::Oci});
+    QVERIFY(reader.is_incomplete("a"));
+    QVERIFY(writer.put({"a", "2", "default", missing_layer})->status.ok());
+    QVERIFY(writer.put({"b", "1", "default", missing_layer})->status.ok());
+    fs::remove(blobs);
+    fs::create_directory_symlink("elsewhere", blobs);
+    QVERIFY(!reader.refresh().ok());
+    QVERIFY2(reader.is_incomplete("a"), "a refresh that failed took the mark away");
+    QCOMPARE(reader.value("a"), std::string("1"));
+    QCOMPARE(reader.value("b"), std::string());
+    fs::remove(blobs);
+    fs::create_directories(blobs);
+    QVERIFY(reader.refresh().ok());
+    QCOMPARE(reader.value("a"), std::string("2"));
+    QVERIFY(reader.is_incomplete("a"));
+    QVERIFY(reader.is_incomplete("b"));
+}
+
+void RefreshTest::imageThatBecameCompleteIsShownSo() {
+    ScratchStore writer;
+    QVERIFY(writer.open().ok());
+    QVERIFY(writer.put({"a", "1", "default", missing_layer})->status.ok());
+    std::atomic<bool> is_there{false};
+    Host host = quiet_host();
+    host.layer_present = [&](const char *) {
+        return is_there ? Presence::Present : Presence::Missing;
+    };
+    Reader reader(writer, host);
+    QVERIFY(reader.is_incomplete("a"));
+    is_there = true;
+    QVERIFY(reader.refresh().ok());
+    QVERIFY(!reader.is_incomplete("a"));
+    is_there = false;
+    QVERIFY(reader.refresh().ok());
+    QVERIFY(reader.is_incomplete("a"));
+}
+
+QTEST_APPLESS_MAIN(RefreshTest)
+#include "refresh_test.moc"
