@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "beside_writer.h"
 
+#include <algorithm>
+
 namespace waybill {
 
 /// Tells a snapshot apart from every other one. An inode's number does not: the one after next may
@@ -41,6 +43,12 @@ Result<Recovered> read_beside_writer(Disk &disk, const RecoveryOptions &options,
     }
 }
 
+/// The revision alone does not tell: a writer that goes on from a backup uses revisions again.
+static bool is_same_record(const Frame &one, const Frame &other) {
+    return one.revision == other.revision &&
+           std::ranges::equal(one.payload_span(), other.payload_span());
+}
+
 Status follow_writer(Index &held, const Index &fresh) {
     struct Marked {
         Frame *frame;
@@ -51,7 +59,7 @@ Status follow_writer(Index &held, const Index &fresh) {
     bool out_of_memory = false;
     fresh.for_each_frame([&](const Frame &frame) {
         Frame *known = held.find(namespace_of(frame), reference_of(frame));
-        if (known && known->revision == frame.revision) {
+        if (known && is_same_record(*known, frame)) {
             if (known->flags_now() != frame.flags)
                 marked.push_back({known, frame.flags});
             return;

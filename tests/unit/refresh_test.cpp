@@ -68,6 +68,7 @@ class RefreshTest : public QObject {
     void changedImageIsShownOnlyOnceItsLayersHaveBeenLookedAt();
     void failedRefreshChangesNothing();
     void imageThatBecameCompleteIsShownSo();
+    void readerFollowsABackupThatWasPutBack();
 };
 
 void RefreshTest::incompleteImageStaysSoWhileARefreshLooks() {
@@ -157,6 +158,31 @@ void RefreshTest::imageThatBecameCompleteIsShownSo() {
     is_there = false;
     QVERIFY(reader.refresh().ok());
     QVERIFY(reader.is_incomplete("a"));
+}
+
+/// Revisions are used again then, for something else.
+void RefreshTest::readerFollowsABackupThatWasPutBack() {
+    ScratchStore writer;
+    QVERIFY(writer.open().ok());
+    QVERIFY(writer.put({"a", "1"})->status.ok());
+    writer.close();
+    const fs::path root = writer.settings.root;
+    QTemporaryDir elsewhere;
+    const fs::path backup = fs::path(elsewhere.path().toStdString()) / "backup";
+    fs::copy(root, backup, fs::copy_options::recursive);
+    QVERIFY(writer.open().ok());
+    const std::uint64_t revision = writer.put({"a", "2"})->revision;
+    Reader reader(writer, quiet_host());
+    QCOMPARE(reader.value("a"), std::string("2"));
+    writer.close();
+
+    for (const fs::directory_entry &entry : fs::directory_iterator(root))
+        fs::remove_all(entry.path());
+    fs::copy(backup, root, fs::copy_options::recursive);
+    QVERIFY(writer.open().ok());
+    QCOMPARE(writer.put({"a", "3"})->revision, revision);
+    QVERIFY(reader.refresh().ok());
+    QVERIFY2(reader.value("a") == "3", "a reader went on showing what the backup had undone");
 }
 
 QTEST_APPLESS_MAIN(RefreshTest)
