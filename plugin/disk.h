@@ -39,6 +39,8 @@ class File {
     /// Invalid where the file system cannot.
     virtual Status allocate(std::uint64_t offset, std::uint64_t length) = 0;
     virtual Result<std::uint64_t> size() = 0;
+    /// The bytes of the disk that the file takes: fewer than its size if it has holes.
+    virtual Result<std::uint64_t> allocated_bytes() = 0;
     virtual Result<FileIdentity> identity() = 0;
     /// Where, at or behind `offset`, anything but zeros may stand; the size if nowhere. A file
     /// system that cannot tell answers `offset`.

@@ -46,6 +46,7 @@ class Recovery final {
     Status read_journals();
     Status read_journal(std::uint64_t generation, bool newest);
     Status check_mode(ReferenceMode found);
+    Result<std::uint64_t> end_of_space(File &file);
     Status make_newest_durable();
     Status write_anew();
     void add_damage(std::string file, std::string what, bool loses = true,
@@ -351,10 +352,32 @@ Status Recovery::read_journals() {
     return {};
 }
 
+/// Up to where the newest journal has space of its own, once it has been given what it lacks. Its
+/// size does not tell: a copy may have holes where space was kept.
+Result<std::uint64_t> Recovery::end_of_space(File &file) {
+    Result<std::uint64_t> size = file.size();
+    if (!size.ok())
+        return size;
+    const Status allocated = file.allocate(0, *size);
+    if (allocated.ok() || allocated.code == Code::Invalid)
+        return size;
+    if (allocated.code != Code::NoSpace)
+        return allocated;
+    // A full XFS refuses even what the file has.
+    Result<std::uint64_t> has = file.allocated_bytes();
+    if (!has.ok() || *has >= *size)
+        return has.ok() ? size : has;
+    out_.lacks_reserve = true;
+    return newest_end_.end_offset;
+}
+
 /// A writer that was killed may have left bytes that only the page cache has, and whose sync may
 /// even have failed: they are written once more before anybody sees them.
 Status Recovery::make_newest_durable() {
     File &file = *newest_.file;
+    Result<std::uint64_t> space_end = end_of_space(file);
+    if (!space_end.ok())
+        return space_end.status();
     if (newest_end_.last_batch_offset != 0) {
         std::vector<std::uint8_t> batch(newest_end_.end_offset - newest_end_.last_batch_offset);
         Result<std::size_t> got = file.read(newest_end_.last_batch_offset, batch);
@@ -373,11 +396,8 @@ Status Recovery::make_newest_durable() {
     }
     if (Status status = file.sync(); !status.ok())
         return status;
-    Result<std::uint64_t> size = file.size();
-    if (!size.ok())
-        return size.status();
     out_.journal = std::make_unique<JournalWriter>(std::move(newest_.file), newest_.header,
-                                                   newest_end_.end_offset, *size);
+                                                   newest_end_.end_offset, *space_end);
     if (Status status = disk_.sync_directory(); !status.ok())
         return status;
     if (newest_end_.last_batch_offset != 0 && !newest_is_closed_) {

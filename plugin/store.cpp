@@ -178,6 +178,9 @@ Status Store::recover_now(Outcome &outcome) {
     const auto took = std::chrono::steady_clock::now() - began;
     outcome.report_json = write_report(
         *recovered, *layers, std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
+    if (recovered->lacks_reserve)
+        host_.log(Severity::Warning, "the disk is full and the space kept for removals is not "
+                                     "there: to remove images needs space");
     if (recovered->degraded)
         host_.log(Severity::Error, "records were lost to damage; prune is refused until the loss "
                                    "is accepted");

@@ -66,6 +66,8 @@ std::string Store::write_report(const Recovered &recovered, const LayerCheck &la
         {QStringLiteral("milliseconds"), static_cast<qint64>(milliseconds)}};
     if (!recovered.not_mended.empty())
         report.insert(QStringLiteral("notMendedYet"), text(recovered.not_mended));
+    if (recovered.lacks_reserve)
+        report.insert(QStringLiteral("lacksReserve"), true);
     // Images whose record may not be the last word, by name. Without damage there are none, and
     // looking for them would take a thirtieth of the recovery.
     QJsonArray uncertain, resurrected;

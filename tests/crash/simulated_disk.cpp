@@ -23,7 +23,8 @@ SimulatedDisk::SimulatedDisk() {
 }
 
 SimulatedDisk::SimulatedDisk(const SimulatedDisk &other)
-    : capacity(other.capacity), inodes_(other.inodes_), calls_(other.calls_) {
+    : capacity(other.capacity), can_allocate(other.can_allocate), inodes_(other.inodes_),
+      calls_(other.calls_) {
     std::map<const Inode *, InodePtr> copies;
     const auto copy = [&copies](const InodePtr &inode) {
         if (!inode)
@@ -76,8 +77,18 @@ void SimulatedDisk::put_bytes(Inode &inode, std::uint64_t offset, Bytes bytes) {
 std::uint64_t SimulatedDisk::used_bytes() const {
     std::uint64_t bytes = 0;
     for (const InodePtr &inode : reachable())
-        bytes += inode->size;
+        bytes += inode->allocated;
     return bytes;
+}
+
+Status SimulatedDisk::take_space(Inode &inode, const std::string &name, std::uint64_t end) {
+    const std::uint64_t whole = (end + piece_bytes - 1) / piece_bytes * piece_bytes;
+    if (whole <= inode.allocated)
+        return {};
+    if (is_full() && used_bytes() + whole - inode.allocated > capacity)
+        return failure(Code::NoSpace, name + ": the disk is full");
+    inode.allocated = whole;
+    return {};
 }
 
 Status SimulatedDisk::write(Inode &inode, const std::string &name, std::uint64_t offset,
@@ -86,10 +97,13 @@ Status SimulatedDisk::write(Inode &inode, const std::string &name, std::uint64_t
         put_bytes(inode, offset, bytes.first(bytes.size() / 2));
         return status;
     }
-    const std::uint64_t grows =
-        offset + bytes.size() > inode.size ? offset + bytes.size() - inode.size : 0;
-    if (grows > 0 && capacity != ~std::uint64_t{0} && used_bytes() + grows > capacity)
-        return failure(Code::NoSpace, name + ": the disk is full");
+    const std::uint64_t end = offset + bytes.size();
+    if (Status taken = take_space(inode, name, end); !taken.ok())
+        return taken;
+    // Where no space can be reserved a length grows as blocks are written, not all at once.
+    const std::uint64_t whole_pieces = end / piece_bytes * piece_bytes;
+    if (!can_allocate && whole_pieces > inode.size && whole_pieces < end)
+        set_size(inode, whole_pieces);
     put_bytes(inode, offset, bytes);
     return {};
 }
@@ -184,6 +198,7 @@ SimulatedDisk::after_power_cut(const std::vector<std::uint32_t> &outcomes) const
     disk->inodes_ = inodes_;
     disk->calls_ = calls_;
     disk->capacity = capacity;
+    disk->can_allocate = can_allocate;
     std::size_t at = 0;
     std::map<std::string, InodePtr> entries = durable_;
     for (const EntryChange &change : entry_changes_)
@@ -211,6 +226,7 @@ SimulatedDisk::after_power_cut(const std::vector<std::uint32_t> &outcomes) const
         made->durable.resize(std::min<std::uint64_t>(made->durable.size(), made->durable_size));
         made->bytes = made->durable;
         made->size = made->durable_size;
+        made->allocated = inode->allocated;
         left[inode.get()] = std::move(made);
     }
     disk->cached_.clear();
@@ -245,16 +261,17 @@ class SimulatedDisk::OpenFile final : public File {
     }
     Status sync() override { return disk_.sync(*inode_, name_); }
     Status allocate(std::uint64_t offset, std::uint64_t length) override {
+        if (!disk_.can_allocate)
+            return failure(Code::Invalid, name_ + ": space cannot be reserved here");
         if (Status status = disk_.changing("allocate", name_); !status.ok())
             return status;
-        const std::uint64_t size = std::max(inode_->size, offset + length);
-        if (disk_.capacity != ~std::uint64_t{0} &&
-            disk_.used_bytes() + size - inode_->size > disk_.capacity)
-            return failure(Code::NoSpace, name_ + ": the disk is full");
-        disk_.set_size(*inode_, size);
+        if (Status taken = disk_.take_space(*inode_, name_, offset + length); !taken.ok())
+            return taken;
+        disk_.set_size(*inode_, std::max(inode_->size, offset + length));
         return {};
     }
     Result<std::uint64_t> size() override { return std::uint64_t{inode_->size}; }
+    Result<std::uint64_t> allocated_bytes() override { return std::uint64_t{inode_->allocated}; }
     Result<FileIdentity> identity() override { return FileIdentity{1, inode_->number}; }
     /// Behind what was ever written there are holes.
     Result<std::uint64_t> data_from(std::uint64_t offset) override {
@@ -268,6 +285,7 @@ class SimulatedDisk::OpenFile final : public File {
         if (!disk_.changing("discard", name_).ok())
             return;
         inode_->bytes.clear();
+        inode_->allocated = 0;
         disk_.set_size(*inode_, 0);
     }
 
@@ -398,7 +416,30 @@ void SimulatedDisk::overwrite(const std::string &name, std::vector<std::uint8_t>
     inode->pieces.clear();
     inode->sizes.clear();
     inode->bytes = inode->durable = std::move(bytes);
+    inode->allocated = std::max(inode->allocated, inode->size);
     durable_[name] = inode;
+}
+
+void SimulatedDisk::become_sparse_copy() {
+    for (const auto &[name, inode] : cached_) {
+        const auto last = std::find_if(inode->bytes.rbegin(), inode->bytes.rend(),
+                                       [](std::uint8_t byte) { return byte != 0; });
+        const auto end = static_cast<std::uint64_t>(inode->bytes.rend() - last);
+        overwrite(name, {inode->bytes.begin(), last.base()});
+        inode->allocated = (end + piece_bytes - 1) / piece_bytes * piece_bytes;
+    }
+    entry_changes_.clear();
+}
+
+void SimulatedDisk::restore(const SimulatedDisk &backup) {
+    cached_.clear();
+    entry_changes_.clear();
+    for (const auto &[name, inode] : backup.cached_) {
+        overwrite(name, inode->bytes);
+        cached_[name]->size = cached_[name]->durable_size = inode->size;
+        cached_[name]->allocated = inode->allocated;
+    }
+    durable_ = cached_;
 }
 
 void SimulatedDisk::remove_file(const std::string &name) {

@@ -53,6 +53,16 @@ class SimulatedDisk final : public Disk {
     std::uint64_t calls() const { return calls_; }
     /// Bytes that files may take together.
     std::uint64_t capacity = ~std::uint64_t{0};
+    /// Whether the file system has fallocate.
+    bool can_allocate = true;
+    /// Others take what is left, and give it back.
+    void fill() { capacity = used_bytes(); }
+    void empty() { capacity = ~std::uint64_t{0}; }
+    bool is_full() const { return capacity != ~std::uint64_t{0}; }
+    /// As after all files were copied by somebody who makes holes where zeros stand. Durable.
+    void become_sparse_copy();
+    /// As after all files were replaced by copies of the backup's. Durable.
+    void restore(const SimulatedDisk &backup);
 
     /// The cached bytes of a file, without the zeros at its end; for those who damage them. Durable
     /// at once.
@@ -79,6 +89,7 @@ class SimulatedDisk final : public Disk {
     struct Inode {
         std::uint64_t number = 0;
         std::uint64_t size = 0;          ///< as cached
+        std::uint64_t allocated = 0;     ///< up to there it has space; it is a hole from there on
         std::vector<std::uint8_t> bytes; ///< as cached; behind its end all is zeros
         std::uint64_t durable_size = 0;
         std::vector<std::uint8_t> durable;
@@ -99,6 +110,7 @@ class SimulatedDisk final : public Disk {
     Status changing(const char *call, const std::string &name);
     void put_bytes(Inode &inode, std::uint64_t offset, Bytes bytes);
     void set_size(Inode &inode, std::uint64_t size);
+    Status take_space(Inode &inode, const std::string &name, std::uint64_t end);
     Status write(Inode &inode, const std::string &name, std::uint64_t offset, Bytes bytes);
     Status sync(Inode &inode, const std::string &name);
     void change_entry(std::string name, InodePtr inode, std::string gone = {});

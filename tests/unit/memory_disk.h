@@ -148,6 +148,7 @@ class MemoryDisk final : public Disk {
             return disk_.grow(*content_, offset + length);
         }
         Result<std::uint64_t> size() override { return std::uint64_t{content_->bytes.size()}; }
+        Result<std::uint64_t> allocated_bytes() override { return size(); }
         Result<FileIdentity> identity() override { return FileIdentity{1, content_->inode}; }
         Result<std::uint64_t> data_from(std::uint64_t offset) override { return offset; }
         void discard() noexcept override {

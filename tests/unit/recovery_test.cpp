@@ -133,6 +133,7 @@ class OvertakingDisk final : public Disk {
             return file_->allocate(offset, length);
         }
         Result<std::uint64_t> size() override { return file_->size(); }
+        Result<std::uint64_t> allocated_bytes() override { return file_->allocated_bytes(); }
         Result<FileIdentity> identity() override { return file_->identity(); }
         Result<std::uint64_t> data_from(std::uint64_t offset) override {
             return file_->data_from(offset);
