@@ -90,10 +90,16 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
 /// Where no space can be reserved: the zeros that end a journal, behind where the batch will stand.
 Status JournalWriter::extend(std::uint64_t end) {
     static constexpr std::uint8_t zeros[journal_end_bytes] = {};
-    if (Status written = file_->write(end - journal_end_bytes, zeros); !written.ok())
+    if (end <= allocated_bytes_)
+        return {}; // A writer that was killed left a longer file.
+    const std::uint64_t batch_end = end - journal_end_bytes;
+    if (Status written = file_->write(batch_end, zeros); !written.ok())
         return written;
+    // They may be lost where the batch is not, which would look cut off then: in a sector of their
+    // own, and behind a batch that fills the shorter file to its end.
+    const bool may_be_lost = batch_end % sector_bytes == 0 || batch_end <= allocated_bytes_;
     allocated_bytes_ = end;
-    return {};
+    return may_be_lost ? file_->sync() : Status{};
 }
 
 /// The batch ends at `end`. Zeros that find no room are left out: only time is lost.
