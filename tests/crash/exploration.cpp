@@ -22,8 +22,9 @@ std::string Exploration::run(const Workload &workload) {
     failure_.clear();
     random_.seed(workload.number);
     fault_call_ = 0;
-    ExploredStore store(*this, std::make_unique<SimulatedDisk>(), {ModelState{}}, 0,
-                        workload.snapshots, 0);
+    auto disk = std::make_unique<SimulatedDisk>();
+    disk->can_allocate = workload.can_allocate;
+    ExploredStore store(*this, std::move(disk), {ModelState{}}, 0, workload.snapshots, 0);
     if (workload.number >= small_workloads()) {
         store.set_longest_value(1200);
         if (random_() % 2 == 0)

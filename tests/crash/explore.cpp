@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
     workers.clear();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
 
-    fmt::print("{} workloads ({} small ones, of up to three verbs, are all there are)\n"
+    fmt::print("{} workloads, {} of them all the small ones there are\n"
                "{} disk calls at which the power was cut, {} of them sampled\n"
                "{} crash states, {} of them second cuts; {} kills, {} failing calls, "
                "{} damaged records; {:.0f} s\n",

@@ -2,7 +2,10 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "explored_store.h"
 
+#include "plugin/beside_writer.h"
+
 #include <algorithm>
+#include <cstring>
 
 namespace waybill::crash {
 
@@ -37,10 +40,21 @@ Status ExploredStore::on_call(const char *call, const std::string &name) {
         while (interleaved_ && exploration_.below(2) != 0 && interleaved_->step()) {
         }
     }
+    if (looking_) {
+        note_acknowledged();
+        look();
+    }
+    const auto refused = [&] {
+        return failure(Code::NoSpace, name + ": " + call + " was refused");
+    };
+    if (refused_call_ && std::strcmp(call, refused_call_) == 0)
+        return refused();
+    if (fail_next_snapshot_ && std::strcmp(call, "begin to replace") == 0) {
+        fail_next_snapshot_ = false;
+        return refused();
+    }
     if (!looking_)
         return {};
-    note_acknowledged();
-    look();
     if (life_ == 0 && exploration_.fault_call_ != 0 && --exploration_.fault_call_ == 0) {
         ++exploration_.counts_.faults;
         fault_hit_ = true;
@@ -331,12 +345,39 @@ void ExploredStore::apply(Verb verb) {
         kill();
         break;
     case Verb::Rot:
+    case Verb::RotUnmended:
         jobs_ = std::exchange(earlier, {});
-        rot();
+        rot(verb == Verb::Rot);
+        break;
+    case Verb::FailSnapshot:
+        fail_next_snapshot_ = true;
+        break;
+    case Verb::PutToPieceEnd:
+        put_to_piece_end();
+        break;
+    case Verb::SparseCopy:
+        jobs_ = std::exchange(earlier, {});
+        close();
+        disk_->become_sparse_copy();
+        open();
+        break;
+    case Verb::Fill:
+        disk_->fill();
+        break;
+    case Verb::Backup:
+        jobs_ = std::exchange(earlier, {});
+        back_up();
+        break;
+    case Verb::Restore:
+        jobs_ = std::exchange(earlier, {});
+        restore();
         break;
     }
     for (const auto &job : earlier)
         job();
+    // Not between a backup's return and what the store then does with its revisions.
+    if (verb != Verb::Restore)
+        look_as_reader();
 }
 
 std::string ExploredStore::first_image() const {
@@ -369,7 +410,28 @@ void ExploredStore::put(const std::vector<std::string> &names, bool pinned) {
     commit(std::move(submissions), std::move(states));
 }
 
+/// What stands behind the batch is in a piece of its own.
+void ExploredStore::put_to_piece_end() {
+    if (!committer_)
+        return;
+    ModelState after = history_.back();
+    ++after.revision;
+    std::string value = "v" + std::to_string(++values_) + ".";
+    FramePtr frame = encode_sample("d", value, false);
+    const std::uint64_t begin = committer_->stats().journal_bytes + sizeof(BatchHeader);
+    while ((begin + frame_bytes(frame->payload_bytes)) % piece_bytes != 0) {
+        value += 'x';
+        frame = encode_sample("d", value, false);
+    }
+    std::vector<Submission> submissions(1);
+    submissions[0].images.push_back({std::move(frame), PutCondition::Any, 0});
+    after.images["d"] = {value, after.revision, 0, false};
+    commit(std::move(submissions), {after});
+}
+
 void ExploredStore::group() {
+    if (disk_->is_full())
+        return; // Each of them would have an outcome of its own.
     std::vector<Submission> submissions(3);
     std::vector<ModelState> states;
     states.push_back(with_images(history_.back(), {"a"}, false, &submissions[0]));
@@ -427,6 +489,7 @@ void ExploredStore::commit(std::vector<Submission> submissions, std::vector<Mode
     note_acknowledged();
     under_way_.clear();
     const std::size_t first = history_.size();
+    const bool puts = !submissions.front().images.empty();
     for (std::size_t i = 0; i < submissions.size(); ++i) {
         submissions[i].operation = std::make_shared<Operation>();
         history_.push_back(std::move(states[i]));
@@ -446,6 +509,7 @@ void ExploredStore::commit(std::vector<Submission> submissions, std::vector<Mode
         history_.resize(first);
         const bool refused_rightly = status.code == Code::ReadOnly ||
                                      (status.code == Code::NoSpace && fault_hit_) ||
+                                     (status.code == Code::NoSpace && disk_->is_full() && puts) ||
                                      (status.code == Code::Degraded && history_.back().degraded);
         if (!refused_rightly)
             exploration_.fail("an operation failed: " + status.message);
@@ -484,7 +548,7 @@ bool ExploredStore::damage_one_record(std::string *damaged) {
 }
 
 /// What recovery makes of the damage is looked at on a copy first: from then on it must stay so.
-void ExploredStore::rot() {
+void ExploredStore::rot(bool is_mended) {
     close();
     std::string damaged;
     if (exploration_.failed() || !disk_ || !damage_one_record(&damaged)) {
@@ -517,7 +581,47 @@ void ExploredStore::rot() {
                           " became: " + text_of(found));
     history_ = {found};
     acknowledged_ = 0;
+    static constexpr const char *steps[] = {"keep", "create", "begin to replace"};
+    refused_call_ = is_mended ? nullptr : steps[exploration_.below(std::size(steps))];
     open();
+    refused_call_ = nullptr;
+}
+
+// --- beside the writer -------------------------------------------------------------------------
+
+void ExploredStore::back_up() {
+    close();
+    backup_ = std::make_unique<SimulatedDisk>(*disk_);
+    backed_up_ = history_.back();
+    open();
+}
+
+void ExploredStore::restore() {
+    if (!backup_ || exploration_.failed())
+        return;
+    close();
+    disk_->restore(*backup_);
+    history_ = {backed_up_};
+    acknowledged_ = 0;
+    acknowledged_more_ = true;
+    open();
+}
+
+/// A reader that has followed from the beginning shows what the store holds.
+void ExploredStore::look_as_reader() {
+    if (exploration_.failed() || life_ != 0 || fault_hit_ || outcome_unknown_)
+        return;
+    Index fresh;
+    Result<Recovered> read = read_beside_writer(*disk_, {true, {}}, fresh);
+    const Status followed = read.ok() ? follow_writer(read_, fresh) : read.status();
+    if (!followed.ok()) {
+        exploration_.fail("a reader could not follow: " + followed.message);
+        return;
+    }
+    const ModelState found = state_of(read_, *read);
+    if (found != history_.back())
+        exploration_.fail("a reader shows: " + text_of(found) +
+                          "\n  expected: " + text_of(history_.back()));
 }
 
 } // namespace waybill::crash

@@ -60,7 +60,11 @@ class ExploredStore final {
     void accept_loss();
     void rotate();
     void kill();
-    void rot();
+    void put_to_piece_end();
+    void rot(bool is_mended);
+    void back_up();
+    void restore();
+    void look_as_reader();
     bool damage_one_record(std::string *name);
     void commit(std::vector<Submission> submissions, std::vector<ModelState> states);
     void run_jobs();
@@ -82,11 +86,16 @@ class ExploredStore final {
     std::uint64_t looked_at_call_ = 0;
     bool has_rotted_ = false;
     bool fault_hit_ = false;
-    bool outcome_unknown_ = false; ///< of the last operation
+    bool outcome_unknown_ = false;       ///< of the last operation
+    const char *refused_call_ = nullptr; ///< every one fails: what has rotted cannot be mended
+    bool fail_next_snapshot_ = false;
     std::size_t longest_value_ = 40;
     std::uint64_t values_ = 0;
     CommitterLimits limits_{1000, ~std::uint64_t{0} >> 2};
     Host host_;
+    std::unique_ptr<SimulatedDisk> backup_;
+    ModelState backed_up_;
+    Index read_; ///< by a reader that follows from the beginning
 
     std::unique_ptr<Index> index_;
     Recovered recovered_;

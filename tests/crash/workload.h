@@ -26,6 +26,13 @@ enum class Verb {
     Kill,  ///< the process, not the power
     Rot,   ///< a byte of a durable record changes
     AcceptLoss,
+    RotUnmended,   ///< and the recovery that finds it cannot write it away
+    FailSnapshot,  ///< the next snapshot that is begun
+    PutToPieceEnd, ///< an image whose batch ends where a piece of the disk does
+    SparseCopy,    ///< the files are copied with holes where zeros stand
+    Fill,          ///< the disk has no more space
+    Backup,        ///< of the closed store
+    Restore,       ///< the backup's files in place of the store's
 };
 inline constexpr int small_verbs = 8;
 
@@ -39,6 +46,7 @@ struct Workload {
     SnapshotTime snapshots = SnapshotTime::AtOnce;
     std::uint64_t fault_call = 0; ///< the disk call that fails; 0: none
     bool fault_is_full_disk = false;
+    bool can_allocate = true; ///< the file system has fallocate
 
     std::string text() const;
 };
