@@ -112,13 +112,15 @@ func resourcesOf(image images.Image) resources {
 	return needed
 }
 
-// refer makes the lease of an image refer to all that the image needs. Writes only what is missing.
-func (h *Held) refer(ctx context.Context, image images.Image) error {
+// refer makes the lease of an image refer to all that the image needs, and tells whether there was
+// none. Writes only what is missing.
+func (h *Held) refer(ctx context.Context, image images.Image) (created bool, err error) {
 	lease := h.leaseOf(image.Name)
 	has, err := h.leases.ListResources(ctx, lease)
 	if errdefs.IsNotFound(err) {
 		_, err = h.leases.Create(ctx, leases.WithID(lease.ID),
 			leases.WithLabels(map[string]string{imageLabel: image.Name, storeLabel: h.id}))
+		created = err == nil
 		if errdefs.IsAlreadyExists(err) {
 			err = nil
 		}
@@ -133,53 +135,100 @@ func (h *Held) refer(ctx context.Context, image images.Image) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("lease for image %q: %w", image.Name, err)
+		return created, fmt.Errorf("lease for image %q: %w", image.Name, err)
 	}
-	return nil
+	return created, nil
 }
 
-// shrink makes the lease of an image refer to nothing else than what the image needs.
+// shrink makes the lease of an image refer to nothing else than what the image needs; but not if the
+// record that says so may not be the last one.
 func (h *Held) shrink(ctx context.Context, image images.Image) error {
 	lease, needed := h.leaseOf(image.Name), resourcesOf(image)
 	has, err := h.leases.ListResources(ctx, lease)
 	if err != nil {
 		return err
 	}
+	var excess []leases.Resource
 	for _, resource := range has {
 		if !needed[resource] {
-			if err := h.leases.DeleteResource(ctx, lease, resource); err != nil {
-				return err
-			}
+			excess = append(excess, resource)
+		}
+	}
+	if len(excess) == 0 {
+		return nil
+	}
+	if mayHaveLost, err := h.mayHaveLost(); err != nil || mayHaveLost {
+		return err
+	}
+	for _, resource := range excess {
+		if err := h.leases.DeleteResource(ctx, lease, resource); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (h *Held) release(ctx context.Context, name string, options ...leases.DeleteOpt) error {
-	err := h.leases.Delete(ctx, h.leaseOf(name), options...)
+// release removes the lease of an image, and tells whether there was one.
+func (h *Held) release(ctx context.Context, name string) (removed bool, err error) {
+	err = h.leases.Delete(ctx, h.leaseOf(name))
 	if errdefs.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
+
+// fitting is what fit did to a lease.
+type fitting int
+
+const (
+	kept    fitting = iota // There was a lease, or none was needed.
+	added                  // There was none.
+	removed                // There was no record.
+	spared                 // Neither, but the record may have been lost.
+)
 
 // fit makes one name's lease fit its record, or be gone with it; if a record may have been lost, it
 // only adds. The caller has the name's lock.
-func (h *Held) fit(ctx context.Context, namespace, name string, mayHaveLost bool) error {
+//
+// Whether a record may have been lost is asked after the record was looked for: a write of it that
+// ended in doubt ended before the lock was had, and since then the store says so. An older answer
+// would not know of it.
+func (h *Held) fit(ctx context.Context, namespace, name string) (fitting, error) {
 	var record Record
 	err := h.find(namespace, name, false, &record)
-	switch {
-	case errdefs.IsNotFound(err) && mayHaveLost:
-		return nil
-	case errdefs.IsNotFound(err):
-		return h.release(ctx, name)
-	case err != nil:
-		return err
+	if errdefs.IsNotFound(err) {
+		return h.fitNone(ctx, name)
 	}
-	if err := h.refer(ctx, record.Image); err != nil || mayHaveLost {
-		return err
+	if err != nil {
+		return kept, err
 	}
-	return h.shrink(ctx, record.Image)
+	created, err := h.refer(ctx, record.Image)
+	if err == nil {
+		err = h.shrink(ctx, record.Image)
+	}
+	if created {
+		return added, err
+	}
+	return kept, err
+}
+
+// fitNone is for a name without a record.
+func (h *Held) fitNone(ctx context.Context, name string) (fitting, error) {
+	mayHaveLost, err := h.mayHaveLost()
+	if err != nil {
+		return kept, err
+	}
+	if mayHaveLost {
+		_, err := h.leases.ListResources(ctx, h.leaseOf(name))
+		if errdefs.IsNotFound(err) {
+			return kept, nil
+		}
+		return spared, err
+	}
+	if done, err := h.release(ctx, name); err != nil || !done {
+		return kept, err
+	}
+	return removed, nil
 }
 
 // mend is for after a call that failed. If it may have happened all the same, everything is kept.
@@ -189,10 +238,7 @@ func (h *Held) mend(namespace, name string, failed error) {
 	}
 	ctx, cancel := tidyContext(namespace)
 	defer cancel()
-	mayHaveLost, err := h.mayHaveLost()
-	if err == nil {
-		err = h.fit(ctx, namespace, name, mayHaveLost)
-	}
+	_, err := h.fit(ctx, namespace, name)
 	h.warn(err, name)
 }
 
@@ -226,8 +272,8 @@ func (h *Held) Create(ctx context.Context, image images.Image) (images.Image, er
 	} else if !errdefs.IsNotFound(err) {
 		return images.Image{}, err
 	}
-	created, err := images.Image{}, h.refer(leaseContext(ctx, namespace), image)
-	if err == nil {
+	var created images.Image
+	if _, err = h.refer(leaseContext(ctx, namespace), image); err == nil {
 		created, err = h.Store.Create(ctx, image)
 	}
 	if err != nil {
@@ -250,8 +296,7 @@ func (h *Held) Import(ctx context.Context, image images.Image) error {
 		return err
 	}
 	defer unlock()
-	err = h.refer(leaseContext(ctx, namespace), image)
-	if err == nil {
+	if _, err = h.refer(leaseContext(ctx, namespace), image); err == nil {
 		err = h.Store.Import(ctx, image)
 	}
 	// Also after success: what was needed before goes.
@@ -276,7 +321,8 @@ func (h *Held) Update(ctx context.Context, image images.Image, fieldpaths ...str
 		differs = !resourcesOf(old).equal(resourcesOf(next))
 		if differs || setsTarget(fieldpaths) {
 			// Also for a target that stays: pulling again mends a lease that somebody removed.
-			return h.refer(leaseContext(ctx, namespace), next)
+			_, err := h.refer(leaseContext(ctx, namespace), next)
+			return err
 		}
 		return nil
 	})
@@ -329,7 +375,8 @@ func (h *Held) delete(ctx context.Context, name string, deleted func(), options 
 	}
 	tidying, cancel := tidyContext(namespace)
 	defer cancel()
-	h.warn(h.release(tidying, name), name)
+	_, left := h.release(tidying, name)
+	h.warn(left, name)
 	if err != nil {
 		return fmt.Errorf("image %q is gone, but its content was not collected: %w", name, err)
 	}
@@ -366,15 +413,11 @@ type Reconciled struct {
 // cannot be reconciled does not hold the others up; the error then tells of the first.
 func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error) {
 	var done Reconciled
-	mayHaveLost, err := h.mayHaveLost()
-	if err != nil {
-		return done, err
-	}
 	names := map[string]map[string]bool{}
 	for _, namespace := range known {
 		names[namespace] = map[string]bool{}
 	}
-	err = h.each("", false, func(record Record) {
+	err := h.each("", false, func(record Record) {
 		if names[record.Namespace] == nil {
 			names[record.Namespace] = map[string]bool{}
 		}
@@ -389,7 +432,18 @@ func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error
 	for namespace, images := range names {
 		leasing := leaseContext(ctx, namespace)
 		fit := func(name string) {
-			if err := h.fitLocked(leasing, namespace, name, mayHaveLost); err != nil {
+			what, err := h.fitLocked(leasing, namespace, name)
+			switch what {
+			case added:
+				done.Added++
+			case removed:
+				done.Removed++
+			case spared:
+				done.Spared++
+				log.G(ctx).WithField("image", name).WithField("namespace", namespace).
+					Warn("an image has a lease and no record: it may have been lost to damage")
+			}
+			if err != nil {
 				failed++
 				if first == nil {
 					first = fmt.Errorf("image %q in namespace %s: %w", name, namespace, err)
@@ -403,24 +457,15 @@ func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error
 		has := map[string]bool{}
 		for _, lease := range held {
 			name, ours := lease.Labels[imageLabel]
-			switch {
-			case !ours || lease.Labels[storeLabel] != h.id || lease.ID != h.leaseOf(name).ID:
+			if !ours || lease.Labels[storeLabel] != h.id || lease.ID != h.leaseOf(name).ID {
 				done.Foreign++
 				continue
-			case images[name]:
-			case mayHaveLost:
-				done.Spared++
-				log.G(ctx).WithField("image", name).WithField("namespace", namespace).
-					Warn("an image has a lease and no record: it may have been lost to damage")
-			default:
-				done.Removed++
 			}
 			has[name] = true
 			fit(name)
 		}
 		for name := range images {
 			if !has[name] {
-				done.Added++
 				fit(name)
 			}
 		}
@@ -431,11 +476,11 @@ func (h *Held) Reconcile(ctx context.Context, known []string) (Reconciled, error
 	return done, nil
 }
 
-func (h *Held) fitLocked(ctx context.Context, namespace, name string, mayHaveLost bool) error {
+func (h *Held) fitLocked(ctx context.Context, namespace, name string) (fitting, error) {
 	unlock, err := h.names.lock(ctx, namespace, name)
 	if err != nil {
-		return err
+		return kept, err
 	}
 	defer unlock()
-	return h.fit(ctx, namespace, name, mayHaveLost)
+	return h.fit(ctx, namespace, name)
 }

@@ -227,7 +227,8 @@ func TestReconcileMendsWhatACrashLeft(t *testing.T) {
 	_, err := n.held.Create(n.ctx, kept)
 	n.must(err)
 	// Died between lease and record.
-	n.must(n.held.refer(leaseContext(n.ctx, "testing"), stray))
+	_, err = n.held.refer(leaseContext(n.ctx, "testing"), stray)
+	n.must(err)
 	// Died between the record and what was needed before.
 	n.must(n.leases.AddResource(n.ctx, n.held.leaseOf("kept"), leases.Resource{ID: stray.Target.Digest.String(), Type: "content"}))
 	// Somebody else's.
@@ -271,6 +272,74 @@ func TestDegradedStoreReleasesNothing(t *testing.T) {
 		t.Errorf("%+v, want %+v", done, want)
 	}
 	n.expectLayers("a record was lost", "a b c")
+}
+
+// meanwhile does something just before leases are listed: after Reconcile has looked at the store, and
+// before it acts on what it saw.
+type meanwhile struct {
+	leases.Manager
+	do func()
+}
+
+func (m *meanwhile) List(ctx context.Context, filters ...string) ([]leases.Lease, error) {
+	m.do()
+	return m.Manager.List(ctx, filters...)
+}
+
+// A record that failed to be written may come back at the next start, and needs its content then;
+// also if the disk failed while leases were being reconciled.
+func TestCreateInDoubtDuringReconcileCostsNoContent(t *testing.T) {
+	n := newNode(t)
+	image := n.image("a", "layer a")
+	n.held.leases = &meanwhile{n.leases, func() {
+		n.failDisk()
+		if _, err := n.held.Create(n.ctx, image); !isUncertain(err) {
+			t.Errorf("create on a disk that failed: %v", err)
+		}
+	}}
+	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Spared: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+	n.expectLayers("a record in doubt", "a")
+}
+
+func TestUpdateInDoubtDuringReconcileCostsNoContent(t *testing.T) {
+	n := newNode(t)
+	first, second := n.image("a", "layer one"), n.image("a", "layer two")
+	_, err := n.held.Create(n.ctx, first)
+	n.must(err)
+	n.held.leases = &meanwhile{n.leases, func() {
+		n.failDisk()
+		if _, err := n.held.Update(n.ctx, second, "target"); !isUncertain(err) {
+			t.Errorf("update on a disk that failed: %v", err)
+		}
+	}}
+	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Images: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+	n.expectLayers("an update in doubt", "one two")
+}
+
+func TestReconcileCountsWhatItDoesNotWhatItSaw(t *testing.T) {
+	n := newNode(t)
+	_, err := n.held.Create(n.ctx, n.image("going", "layer going"))
+	n.must(err)
+	coming := n.image("coming", "layer coming")
+	n.held.leases = &meanwhile{n.leases, func() {
+		_, err := n.held.Create(n.ctx, coming)
+		n.must(err)
+		n.must(n.held.Delete(n.ctx, "going"))
+	}}
+	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if want := (Reconciled{Images: 1}); done != want {
+		t.Errorf("%+v, want %+v", done, want)
+	}
+	n.expectLayers("images that came and went", "coming")
 }
 
 func TestOtherStoreLeavesLeasesAlone(t *testing.T) {

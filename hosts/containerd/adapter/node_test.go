@@ -8,7 +8,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +23,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // node is what a containerd holds besides images: content, leases and the collector.
@@ -56,6 +60,31 @@ func (n *node) open() {
 	}
 	n.Cleanup(func() { store.Close() })
 	n.held = Hold(store, n.leases)
+}
+
+// failDisk makes the next sync of the store's journal fail: its descriptor becomes one of /dev/null,
+// which takes every write and can sync none.
+func (n *node) failDisk() {
+	n.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	n.must(err)
+	defer null.Close()
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	n.must(err)
+	failed := 0
+	for _, descriptor := range descriptors {
+		path, err := os.Readlink(filepath.Join("/proc/self/fd", descriptor.Name()))
+		if err != nil || !strings.HasPrefix(path, filepath.Join(n.root, "journal.")) {
+			continue // Among them the one that reads this directory.
+		}
+		number, err := strconv.Atoi(descriptor.Name())
+		n.must(err)
+		n.must(unix.Dup3(int(null.Fd()), number, unix.O_CLOEXEC))
+		failed++
+	}
+	if failed == 0 {
+		n.Fatal("the store has no journal open")
+	}
 }
 
 func (n *node) must(err error) {
