@@ -74,8 +74,19 @@ func (u *upstream) watch(ctx context.Context, changed func(up bool)) {
 			was = up
 			changed(up)
 		}
+		if state == connectivity.Idle {
+			connect(u.conn)
+		}
 		if !u.conn.WaitForStateChange(ctx, state) {
 			return
 		}
+	}
+}
+
+// connect has gRPC connect without a call that wants it. Since 1.41 a connection that was lost is made
+// anew only when it is wanted; what is older does so by itself, and has no such method.
+func connect(conn *grpc.ClientConn) {
+	if idle, ok := interface{}(conn).(interface{ Connect() }); ok {
+		idle.Connect()
 	}
 }

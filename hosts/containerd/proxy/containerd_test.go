@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: Waybill contributors
+
+package main
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/grpc"
+)
+
+// served is a server on a socket, which can be ended and started again there.
+func served(t *testing.T, socket string) *grpc.Server {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	go server.Serve(listener)
+	t.Cleanup(server.Stop)
+	return server
+}
+
+// watched tells what an upstream's watch tells.
+type watched struct {
+	*testing.T
+	ctx  context.Context
+	told chan bool
+}
+
+func (w *watched) expect(when string, want bool) {
+	w.Helper()
+	select {
+	case up := <-w.told:
+		if up != want {
+			w.Fatalf("%s: up is %v", when, up)
+		}
+	case <-w.ctx.Done():
+		w.Fatalf("%s: nobody was told that up is %v", when, want)
+	}
+}
+
+// No call is made here: whether containerd is there is known without one.
+func TestContainerdThatComesBackIsSeenWithoutACall(t *testing.T) {
+	for how, end := range map[string]func(*grpc.Server){
+		"killed": (*grpc.Server).Stop, "stopped": (*grpc.Server).GracefulStop,
+	} {
+		socket := filepath.Join(t.TempDir(), "sock")
+		containerd, err := dial(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer containerd.conn.Close()
+		w := &watched{t, deadline(t), make(chan bool, 100)}
+		go containerd.watch(w.ctx, func(up bool) { w.told <- up })
+		for round := 0; round < 3; round++ {
+			server := served(t, socket)
+			w.expect("started", true)
+			end(server)
+			w.expect(how, false)
+		}
+	}
+}
