@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd"
@@ -24,6 +25,9 @@ type upstream struct {
 	address string
 	conn    *grpc.ClientConn
 	client  *containerd.Client
+
+	dialed atomic.Uint64 // so often, and with success
+	wake   atomic.Value  // context.CancelFunc, ends the wait of watch
 }
 
 // dial does not wait for containerd; calls fail with Unavailable as long as it is away.
@@ -37,7 +41,14 @@ func dial(address string) (*upstream, error) {
 		// One attempt, where containerd's own dialer waits for a socket that is not there: calls should
 		// fail at once while containerd is away.
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", address)
+			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", address)
+			if err == nil {
+				u.dialed.Add(1)
+				if wake, watched := u.wake.Load().(context.CancelFunc); watched {
+					wake()
+				}
+			}
+			return conn, err
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(
@@ -65,21 +76,30 @@ func (u *upstream) explain(err error) error {
 
 func (u *upstream) up() bool { return u.conn.GetState() == connectivity.Ready }
 
-// watch calls back at each change, until the context ends.
+// watch calls back at each change, until the context ends. A connection that takes the place of another
+// is two changes, even if nobody looked between: states alone do not tell them apart.
 func (u *upstream) watch(ctx context.Context, changed func(up bool)) {
-	was := false
-	for {
+	was, of := false, uint64(0)
+	for ctx.Err() == nil {
+		wait, wake := context.WithCancel(ctx)
+		// Before anything is looked at: whatever is dialed later ends the wait.
+		u.wake.Store(wake)
 		state := u.conn.GetState()
-		if up := state == connectivity.Ready; up != was {
-			was = up
-			changed(up)
+		dialed := u.dialed.Load()
+		up := state == connectivity.Ready
+		if was && !(up && dialed == of) {
+			was = false
+			changed(false)
+		}
+		if up && !was {
+			was, of = true, dialed
+			changed(true)
 		}
 		if state == connectivity.Idle {
 			connect(u.conn)
 		}
-		if !u.conn.WaitForStateChange(ctx, state) {
-			return
-		}
+		u.conn.WaitForStateChange(wait, state)
+		wake()
 	}
 }
 

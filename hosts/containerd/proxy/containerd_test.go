@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // served is a server on a socket, which can be ended and started again there.
@@ -64,4 +65,40 @@ func TestContainerdThatComesBackIsSeenWithoutACall(t *testing.T) {
 			w.expect(how, false)
 		}
 	}
+}
+
+// Another containerd answers than before, with a database that may be another: leases have to be
+// reconciled with it, however short the time between the two was, and however long the proxy slept.
+func TestContainerdThatCameBackUnnoticedIsToldOf(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "sock")
+	containerd, err := dial(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer containerd.conn.Close()
+	w := &watched{t, deadline(t), make(chan bool, 100)}
+	server := served(t, socket)
+	awake := make(chan struct{})
+	go containerd.watch(w.ctx, func(up bool) {
+		w.told <- up
+		<-awake
+	})
+	w.expect("started", true)
+	server.Stop()
+	reach := func(wanted bool) {
+		for state := containerd.conn.GetState(); (state == connectivity.Ready) != wanted; state = containerd.conn.GetState() {
+			if state == connectivity.Idle {
+				connect(containerd.conn)
+			}
+			if !containerd.conn.WaitForStateChange(w.ctx, state) {
+				t.Fatalf("the connection stays %v", state)
+			}
+		}
+	}
+	reach(false)
+	served(t, socket)
+	reach(true)
+	close(awake)
+	w.expect("another one in its place", false)
+	w.expect("another one in its place", true)
 }
