@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/containerd/containerd/content"
 	"github.com/containerd/containerd/errdefs"
 	"github.com/containerd/containerd/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/status"
 )
 
 // Contents is what an image is made of.
@@ -62,14 +64,14 @@ func contentsOf(ctx context.Context, provider content.Provider, target ocispec.D
 			return nil, errTooMuch
 		}
 		children, err := images.Children(ctx, bounded{provider}, d)
-		if transient(err) {
+		if transient(err) || errors.As(err, new(unread)) {
 			return nil, err
 		}
 		return children, nil // A platform that was not pulled, or a document that is none, has none.
 	}
 	if provider != nil {
 		err := images.Walk(ctx, images.HandlerFunc(visit), target)
-		if transient(err) {
+		if transient(err) || errors.As(err, new(unread)) {
 			return Contents{}, fmt.Errorf("manifest %s: %w", target.Digest, err)
 		}
 		if err != nil {
@@ -103,17 +105,41 @@ func (c *Contents) standsForItself(target ocispec.Descriptor) bool {
 	return len(c.Layers) == 1 && c.Layers[0].Digest == target.Digest
 }
 
+// unread tells that content which may well be here, and whole, could not be read: neither its absence
+// nor a fault of its own.
+type unread struct{ error }
+
+func (u unread) Unwrap() error { return u.error }
+
+// failureToRead tells what it is that a reader says.
+func failureToRead(err error) error {
+	if _, plain := status.FromError(err); plain {
+		err = errdefs.FromGRPC(err) // The client's reader hands on what the call said.
+	}
+	if err == nil || err == io.EOF || errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) {
+		return err
+	}
+	return unread{err}
+}
+
 // bounded refuses to read blobs that are larger than a document, whatever their descriptor says.
 type bounded struct{ content.Provider }
 
 func (b bounded) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
 	reader, err := b.Provider.ReaderAt(ctx, d)
 	if err != nil {
-		return nil, err
+		return nil, failureToRead(err)
 	}
 	if size := reader.Size(); size > documentBytesMax {
 		reader.Close()
 		return nil, invalid("document %s of %d bytes, at most %d are read", d.Digest, size, documentBytesMax)
 	}
-	return reader, nil
+	return explained{reader}, nil
+}
+
+type explained struct{ content.ReaderAt }
+
+func (e explained) ReadAt(to []byte, offset int64) (int, error) {
+	count, err := e.ReaderAt.ReadAt(to, offset)
+	return count, failureToRead(err)
 }

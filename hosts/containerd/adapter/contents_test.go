@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/content"
@@ -17,6 +18,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func (n *node) recorded(name string) string {
@@ -43,6 +46,43 @@ type away struct{ content.Store }
 
 func (away) ReaderAt(context.Context, ocispec.Descriptor) (content.ReaderAt, error) {
 	return nil, errdefs.ErrUnavailable
+}
+
+// broken lets content be found and fails where it is read.
+type broken struct {
+	content.Store
+	err error
+}
+
+type brokenReader struct {
+	content.ReaderAt
+	err error
+}
+
+func (b broken) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	reader, err := b.Store.ReaderAt(ctx, d)
+	return brokenReader{reader, b.err}, err
+}
+
+func (b brokenReader) ReadAt([]byte, int64) (int, error) { return 0, b.err }
+
+func TestManifestThatCannotBeReadIsNoneWithoutLayers(t *testing.T) {
+	n := newNode(t)
+	image := n.image("a", "layer base", "layer a")
+	for _, failure := range []error{
+		status.Error(codes.Unavailable, "transport is closing"), // As the client's reader has it.
+		syscall.EIO,
+	} {
+		n.held.Store.provider = broken{n.content, failure}
+		if _, err := n.held.Create(n.ctx, image); err == nil || !strings.Contains(err.Error(), "manifest") {
+			t.Errorf("%v: %v, and it is made of %q", failure, err, n.recorded("a"))
+			n.must(n.held.Delete(n.ctx, "a"))
+		}
+	}
+	// What goes while it is read is not here.
+	n.held.Store.provider = broken{n.content, status.Error(codes.NotFound, "it went")}
+	_, err := n.held.Create(n.ctx, image)
+	n.must(err)
 }
 
 func TestLayersAreRecordedBaseFirst(t *testing.T) {
