@@ -44,7 +44,6 @@ const (
 type Held struct {
 	*Store
 	leases leases.Manager
-	id     string // of the store
 	// A record and its lease are in two databases, which no single write reaches; so what changes
 	// both goes one after the other for each name. Who wins a race is the store's to say.
 	names nameLocks
@@ -54,8 +53,7 @@ var _ images.Store = (*Held)(nil)
 
 // Hold makes the images of a store hold their content by leases of this manager.
 func Hold(store *Store, manager leases.Manager) *Held {
-	id, _ := store.Recovery["storeId"].(string)
-	return &Held{Store: store, leases: manager, id: id}
+	return &Held{Store: store, leases: manager}
 }
 
 // --- leases --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import "C"
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/cgo"
 	"sync"
@@ -48,6 +49,8 @@ type Store struct {
 	// Calls hold it shared, Close alone: a host that stops may still be answering its clients.
 	use    sync.RWMutex
 	closed bool
+
+	id string // of the store, by which its leases are known
 
 	// Recovery is what opening the store found: images, damage, … as the library reports it.
 	Recovery map[string]interface{}
@@ -115,9 +118,22 @@ func (s *Store) recover() error {
 	err := json.Unmarshal([]byte(C.GoString(report)), &s.Recovery)
 	C.call_text_free(report)
 	if err == nil {
+		s.id, err = identityOf(s.Recovery)
+	}
+	if err == nil {
 		s.completions, err = newCompletions(s.store)
 	}
 	return err
+}
+
+// identityOf finds a store's identity in what recovery reports. Without one, all leases of all stores
+// would look alike.
+func identityOf(recovery map[string]interface{}) (string, error) {
+	id, _ := recovery["storeId"].(string)
+	if id == "" {
+		return "", errors.New("the library's report of the recovery names no storeId")
+	}
+	return id, nil
 }
 
 // lastNamespace is one that has been found valid: nearly all calls are of the same, and containerd's
@@ -170,7 +186,18 @@ func (s *Store) Close() error {
 // or damage was found and the loss was not accepted.
 func (s *Store) mayHaveLost() (bool, error) {
 	statistics, err := s.Statistics()
-	return statistics["degraded"] == true || statistics["readOnly"] == true, err
+	return mayHaveLost(statistics), err
+}
+
+// mayHaveLost takes what is not said for the worse.
+func mayHaveLost(statistics map[string]interface{}) bool {
+	return statistics["degraded"] != false || statistics["readOnly"] != false
+}
+
+// TakesChanges tells whether the store can still be written. It cannot after the disk failed.
+func (s *Store) TakesChanges() (bool, error) {
+	statistics, err := s.Statistics()
+	return statistics["readOnly"] == false, err
 }
 
 // Statistics are the library's counters and sizes, by name.

@@ -184,6 +184,29 @@ func TestClosedStoreRefusesAndCompletesWhatHasBegun(t *testing.T) {
 	}
 }
 
+func TestWhatTheLibraryDoesNotSayIsNotTakenForGood(t *testing.T) {
+	for _, each := range []struct {
+		statistics map[string]interface{}
+		mayHave    bool
+	}{
+		{map[string]interface{}{"degraded": false, "readOnly": false}, false},
+		{map[string]interface{}{"degraded": true, "readOnly": false}, true},
+		{map[string]interface{}{"degraded": false, "readOnly": true}, true},
+		{map[string]interface{}{"degraded": false}, true},
+		{map[string]interface{}{"readOnly": false}, true},
+		{nil, true},
+	} {
+		if mayHaveLost(each.statistics) != each.mayHave {
+			t.Errorf("by %v records may have been lost: %v", each.statistics, !each.mayHave)
+		}
+	}
+	for _, recovery := range []map[string]interface{}{nil, {}, {"storeId": ""}, {"storeId": 1.0}} {
+		if _, err := identityOf(recovery); err == nil {
+			t.Errorf("%v has an identity", recovery)
+		}
+	}
+}
+
 func TestLibraryThatIsNoneIsToldByName(t *testing.T) {
 	for _, path := range []string{"/nowhere/libwaybill.so.1", "libc.so.6"} {
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {

@@ -272,8 +272,8 @@ func watchStore(ctx context.Context, store *adapter.Store, health *health.Server
 	defer every.Stop()
 	was := false
 	for {
-		statistics, err := store.Statistics()
-		broken := err != nil || number(statistics["readOnly"]) != 0
+		takes, err := store.TakesChanges()
+		broken := err != nil || !takes
 		if broken && !was {
 			logrus.Error("the store takes no changes any more; mend the disk and start the proxy again")
 		}
