@@ -7,9 +7,11 @@ package adapter
 import "C"
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,9 +41,13 @@ func newCompletions(store C.call_store) (*completions, error) {
 	if err != nil {
 		return nil, err
 	}
+	file, err := polled(fd, "the queue of completions")
+	if err != nil {
+		return nil, err
+	}
 	c := &completions{
 		store:   store,
-		file:    os.NewFile(uintptr(fd), "completions"),
+		file:    file,
 		ended:   make(chan struct{}),
 		waiting: map[uint64]chan outcome{},
 	}
@@ -52,6 +58,17 @@ func newCompletions(store C.call_store) (*completions, error) {
 	}
 	go c.run(raw)
 	return c, nil
+}
+
+// polled is a file that lies in Go's netpoller. os.NewFile says nothing where there is no room in it
+// (fs.epoll.max_user_watches); the first wait would end at once with an error, as at a close.
+func polled(fd int, name string) (*os.File, error) {
+	file := os.NewFile(uintptr(fd), name)
+	if err := file.SetReadDeadline(time.Time{}); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s cannot be waited for: %w", name, err)
+	}
+	return file, nil
 }
 
 // do submits an operation under a token of its own and waits for its outcome.

@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/namespaces"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 func testContext(t testing.TB) context.Context {
@@ -204,6 +205,17 @@ func TestWhatTheLibraryDoesNotSayIsNotTakenForGood(t *testing.T) {
 		if _, err := identityOf(recovery); err == nil {
 			t.Errorf("%v has an identity", recovery)
 		}
+	}
+}
+
+func TestQueueThatCannotBeWaitedForIsAnError(t *testing.T) {
+	// A regular file is none that the poller takes, as none is where the limit of watches is met.
+	fd, err := unix.Open(filepath.Join(t.TempDir(), "file"), unix.O_CREAT|unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := polled(fd, "completions"); err == nil || !strings.Contains(err.Error(), "completions") {
+		t.Error(err)
 	}
 }
 
