@@ -316,7 +316,8 @@ func (h *Held) Update(ctx context.Context, image images.Image, fieldpaths ...str
 	defer unlock()
 	differs := false
 	updated, err := h.Store.update(ctx, image, fieldpaths, func(old, next images.Image) error {
-		differs = !resourcesOf(old).equal(resourcesOf(next))
+		// What an attempt before this one referred to has to be let go of, too.
+		differs = differs || !resourcesOf(old).equal(resourcesOf(next))
 		if differs || setsTarget(fieldpaths) {
 			// Also for a target that stays: pulling again mends a lease that somebody removed.
 			_, err := h.refer(leaseContext(ctx, namespace), next)

@@ -324,6 +324,32 @@ func TestUpdateInDoubtDuringReconcileCostsNoContent(t *testing.T) {
 	n.expectLayers("an update in doubt", "one two")
 }
 
+// rewritten has the record written by somebody else, once, between reading it and writing it.
+type rewritten struct {
+	leases.Manager
+	once  sync.Once
+	write func()
+}
+
+func (r *rewritten) AddResource(ctx context.Context, lease leases.Lease, resource leases.Resource) error {
+	r.once.Do(r.write)
+	return r.Manager.AddResource(ctx, lease, resource)
+}
+
+func TestUpdateThatBeganAnewLetsGoOfTheOldTarget(t *testing.T) {
+	n := newNode(t)
+	first, second := n.image("a", "layer one"), n.image("a", "layer two")
+	_, err := n.held.Create(n.ctx, first)
+	n.must(err)
+	n.held.leases = &rewritten{Manager: n.leases, write: func() {
+		_, err := n.held.Store.Update(n.ctx, second, "target")
+		n.must(err)
+	}}
+	_, err = n.held.Update(n.ctx, second, "target")
+	n.must(err)
+	n.expectLayers("a target that was moved twice", "two")
+}
+
 func TestReconcileCountsWhatItDoesNotWhatItSaw(t *testing.T) {
 	n := newNode(t)
 	_, err := n.held.Create(n.ctx, n.image("going", "layer going"))
