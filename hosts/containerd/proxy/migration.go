@@ -119,27 +119,36 @@ func samePairs(a, b map[string]string) bool {
 // side is one of the two stores.
 type side struct {
 	images.Store
-	put func(context.Context, images.Image) error // whether or not there is one of that name
+	// add fails if there is one of that name, where others may make one; put replaces it.
+	add, put func(context.Context, images.Image) error
 }
 
 // fromContainerd copies a namespace's images here. Times are kept.
 func (m *migration) fromContainerd(ctx context.Context) (migrated, error) {
 	theirs := side{Store: m.containerd.client.ImageService()}
-	return m.copy(ctx, theirs, side{m.held, m.held.Import})
+	// Nobody else has the store open.
+	return m.copy(ctx, theirs, side{m.held, m.held.Import, m.held.Import})
 }
 
 // toContainerd copies a namespace's images into containerd's own store, which gives them its own
 // times.
 func (m *migration) toContainerd(ctx context.Context) (migrated, error) {
-	theirs := m.containerd.client.ImageService()
-	put := func(ctx context.Context, image images.Image) error {
+	return m.copy(ctx, side{Store: m.held}, containerdSide(m.containerd.client.ImageService()))
+}
+
+func containerdSide(theirs images.Store) side {
+	add := func(ctx context.Context, image images.Image) error {
 		_, err := theirs.Create(ctx, image)
+		return err
+	}
+	put := func(ctx context.Context, image images.Image) error {
+		err := add(ctx, image)
 		if errdefs.IsAlreadyExists(err) {
 			_, err = theirs.Update(ctx, image)
 		}
 		return err
 	}
-	return m.copy(ctx, side{Store: m.held}, side{theirs, put})
+	return side{theirs, add, put}
 }
 
 // copy goes on after an image that cannot be copied; the error tells of the first.
@@ -171,10 +180,18 @@ func (m *migration) copyOne(ctx context.Context, image images.Image, from, to si
 	if exists && (same(there, image) || !m.overwrite) {
 		done.kept++
 	} else {
-		if err := to.put(ctx, image); err != nil {
+		put := to.add
+		if m.overwrite {
+			put = to.put
+		}
+		switch err := put(ctx, image); {
+		case err == nil:
+			done.copied++
+		case errdefs.IsAlreadyExists(err) && !m.overwrite:
+			done.kept++ // Somebody pulled it meanwhile.
+		default:
 			return err
 		}
-		done.copied++
 	}
 	if !m.move {
 		return nil
