@@ -75,6 +75,8 @@ func serve(c config) error {
 	if err != nil {
 		return err
 	}
+	// A new health server says of "" that it serves; nobody is to hear that before it is known.
+	health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	go follow(stopping, containerd, held, health)
 	go watchStore(stopping, held.Store, health)
 	ended := make(chan error, 1)
@@ -216,7 +218,6 @@ func listen(c config) (net.Listener, error) {
 
 // follow reconciles the leases each time containerd comes up, and tells when it is away.
 func follow(ctx context.Context, containerd *upstream, held *adapter.Held, health *health.Server) {
-	health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	log := logrus.WithField("containerd", containerd.address)
 	connected := func() {}
 	containerd.watch(ctx, func(up bool) {
