@@ -178,6 +178,15 @@ func listen(c config) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0755); err != nil {
 		return nil, err
 	}
+	// One at a time looks and replaces: what nobody served a moment ago may be another proxy's by now.
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer directory.Close()
+	if err := syscall.Flock(int(directory.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("%s: cannot be locked: %w", directory.Name(), err)
+	}
 	conn, err := net.Dial("unix", path)
 	switch {
 	case err == nil:
