@@ -35,7 +35,7 @@ type config struct {
 type socketConfig struct {
 	Path string `toml:"path"`
 	Mode string `toml:"mode"`
-	GID  int    `toml:"gid"`
+	GID  int64  `toml:"gid"`
 }
 
 type logConfig struct {
@@ -85,7 +85,7 @@ func configFlags() []cli.Flag {
 			Usage: fmt.Sprintf("%s (default: %q)", setting.usage, *setting.of(&defaults)),
 		})
 	}
-	return append(flags, cli.IntFlag{Name: "socket-gid", Usage: "`GID` of the socket's group"})
+	return append(flags, cli.Int64Flag{Name: "socket-gid", Usage: "`GID` of the socket's group"})
 }
 
 // readConfig is the file's settings with the flags' over them, checked.
@@ -108,7 +108,7 @@ func readConfig(flags *cli.Context) (config, error) {
 		}
 	}
 	if flags.GlobalIsSet("socket-gid") {
-		c.Socket.GID = flags.GlobalInt("socket-gid")
+		c.Socket.GID = flags.GlobalInt64("socket-gid")
 	}
 	return c, c.check()
 }
@@ -129,6 +129,9 @@ func (c *config) check() error {
 	}
 	if _, err := c.socketMode(); err != nil {
 		return err
+	}
+	if c.Socket.GID < 0 || c.Socket.GID >= 1<<32-1 {
+		return fmt.Errorf("socket.gid: %d is no group", c.Socket.GID) // -1 would leave it as it is.
 	}
 	if drain, err := time.ParseDuration(c.Drain); err != nil || drain < 0 {
 		return fmt.Errorf("drain: %q is no duration such as \"30s\"", c.Drain)

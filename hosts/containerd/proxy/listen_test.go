@@ -14,7 +14,7 @@ import (
 // Of proxies that find a socket which nobody serves, one replaces it, and the others see that one.
 func TestOfProxiesThatStartTogetherOneServes(t *testing.T) {
 	c := defaultConfig()
-	c.Socket.GID = os.Getgid()
+	c.Socket.GID = int64(os.Getgid())
 	for round := 0; round < 50; round++ {
 		c.Socket.Path = filepath.Join(t.TempDir(), "sock")
 		left, err := net.Listen("unix", c.Socket.Path)

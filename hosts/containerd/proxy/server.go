@@ -215,7 +215,7 @@ func listen(c config) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = os.Chown(path, -1, c.Socket.GID); err == nil {
+	if err = os.Chown(path, -1, int(c.Socket.GID)); err == nil {
 		err = os.Chmod(path, mode)
 	}
 	if err != nil {
