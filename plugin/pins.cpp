@@ -112,9 +112,13 @@ void Pins::keep(Pin &pin, const Frame &frame) noexcept {
 void Pins::release(const Pin *pin) noexcept {
     if (!pin)
         return;
-    drop(const_cast<Pin &>(*pin));
-    stripes_[own_stripe()].last.store(const_cast<Pin *>(pin), std::memory_order_release);
-    if (has_remains_.load(std::memory_order_acquire))
+    Pin &held = const_cast<Pin &>(*pin);
+    // Sequentially consistent, both this store and the load: adopt() writes what is read here and
+    // then reads what is written here. In any weaker order each could miss what the other wrote,
+    // and neither would free.
+    held.state_.store(0);
+    stripes_[own_stripe()].last.store(&held, std::memory_order_release);
+    if (has_remains_.load())
         sweep();
 }
 
@@ -163,7 +167,7 @@ void Pins::adopt(std::vector<Remains> remains) noexcept {
         } catch (const std::bad_alloc &) {
             return; // Kept for ever rather than freed under a host's hands.
         }
-        has_remains_.store(true);
+        has_remains_.store(true); // Before the pins are looked at: see release().
     }
     sweep(); // What was released meanwhile was not swept.
 }

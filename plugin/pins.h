@@ -39,9 +39,11 @@ class Pins final {
 
     /// Claims a pin for a lookup that begins now. Null without memory.
     Pin *begin_lookup() noexcept;
-    /// Ends it: with the frame that it found, or with nothing.
+    /// Ends it: with the frame that it found, or with nothing. Who waits for its end waits until
+    /// the pin says so, and no look at anything else has to follow: release is order enough.
     static void keep(Pin &pin, const Frame &frame) noexcept;
     static void drop(Pin &pin) noexcept { pin.state_.store(0, std::memory_order_release); }
+    /// Lets go of a frame, and frees what only it kept.
     void release(const Pin *pin) noexcept;
 
     /// A lookup that was under way at one moment.
