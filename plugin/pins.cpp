@@ -157,28 +157,42 @@ bool holds_pinned(const std::vector<const Frame *> &pinned, const void *begin, c
     return first != pinned.end() && *first < static_cast<const Frame *>(end);
 }
 
+/// A child may have been forked off while a thread of the parent was at the remains. That thread
+/// is not here: what it was at is in no known state, and is kept for ever.
+void Pins::begin_sweep() noexcept {
+    const auto ours = static_cast<std::uint32_t>(forked::generation());
+    std::uint32_t sweeper = 0;
+    while (!sweeper_.compare_exchange_strong(sweeper, ours)) {
+        if (sweeper != ours)
+            continue; // Next it is taken from the parent's thread.
+        sweeper_.wait(ours);
+        sweeper = 0;
+    }
+    if (sweeper != 0)
+        new (&remains_) std::vector<Remains>;
+}
+
+void Pins::end_sweep() noexcept {
+    sweeper_.store(0);
+    sweeper_.notify_one();
+}
+
 void Pins::adopt(std::vector<Remains> remains) noexcept {
     if (remains.empty())
         return;
-    {
-        const std::lock_guard lock(sweeping_);
-        try {
-            remains_.insert(remains_.end(), remains.begin(), remains.end());
-        } catch (const std::bad_alloc &) {
-            return; // Kept for ever rather than freed under a host's hands.
-        }
+    begin_sweep();
+    try {
+        remains_.insert(remains_.end(), remains.begin(), remains.end());
         has_remains_.store(true); // Before the pins are looked at: see release().
+    } catch (const std::bad_alloc &) {
+        // Kept for ever rather than freed under a host's hands.
     }
+    end_sweep();
     sweep(); // What was released meanwhile was not swept.
 }
 
 void Pins::sweep() noexcept {
-    std::unique_lock lock(sweeping_, std::defer_lock);
-    // A thread of the parent may have held it when this process was forked off.
-    if (forked::generation() == forked::first_generation)
-        lock.lock();
-    else if (!lock.try_lock())
-        return;
+    begin_sweep();
     try {
         const std::vector<const Frame *> still = pinned();
         std::erase_if(remains_, [&](const Remains &each) {
@@ -191,6 +205,7 @@ void Pins::sweep() noexcept {
     } catch (const std::bad_alloc &) {
         // The next release tries again.
     }
+    end_sweep();
 }
 
 } // namespace waybill

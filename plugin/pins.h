@@ -15,7 +15,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace waybill {
@@ -85,13 +84,16 @@ class Pins final {
     static bool is_half_full(const Stripe &stripe) noexcept;
     Pin *search(Stripe &stripe, std::uintptr_t lookup) noexcept;
     Pin *add_chunk(Stripe &stripe, std::uintptr_t lookup) noexcept;
+    void begin_sweep() noexcept;
+    void end_sweep() noexcept;
     void sweep() noexcept;
     template <typename Visit> void for_each(Visit visit);
 
     Stripe stripes_[stripe_count];
     std::atomic<std::size_t> capacity_{0};
     std::atomic<bool> has_remains_{false};
-    std::mutex sweeping_;
+    /// The generation of the thread that is at the remains; 0: nobody is.
+    std::atomic<std::uint32_t> sweeper_{0};
     std::vector<Remains> remains_;
 };
 

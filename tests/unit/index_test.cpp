@@ -4,14 +4,19 @@
 
 #include "store_fixture.h"
 
+#include "plugin/forked.h"
+
 #include <QtTest>
 
 #include <atomic>
 #include <malloc.h>
 #include <optional>
 #include <random>
+#include <semaphore>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 using namespace waybill;
@@ -48,6 +53,7 @@ class IndexTest : public QObject {
     void replacedImagesAreFreedWhileOneIsHeld();
     void namesThatPassThroughAreFreed();
     void imageFreedOnAnotherThreadIsFree();
+    void childOfAForkFreesWhileItsParentWas();
     void blockIsSharedByItsFrames();
     void frameIsFreedOnlyAfterItsReaderHasLeft();
     void epochWaitsForReaders();
@@ -288,6 +294,42 @@ void IndexTest::imageFreedOnAnotherThreadIsFree() {
         std::thread([&] { held.reset(); }).join();
     }
     QVERIFY(Pins::of_process().pinned().empty());
+}
+
+/// A thread of the parent is freeing what a store left behind when the child is forked off. There
+/// it never ends.
+void IndexTest::childOfAForkFreesWhileItsParentWas() {
+    forked::install();
+    struct Memory {
+        Frame frame;
+        std::binary_semaphore begun{0}, may_end{0};
+        std::atomic<bool> is_freed{false};
+    };
+    static Memory of_parent, of_child;
+    Pins &pins = Pins::of_process();
+    std::thread freeing([&] {
+        pins.adopt({{&of_parent, &of_parent + 1, [](void *) {
+                         of_parent.begun.release();
+                         of_parent.may_end.acquire();
+                     }}});
+    });
+    of_parent.begun.acquire();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(10); // Ends a child that waits for the parent's thread.
+        Pin *held = pins.begin_lookup();
+        Pins::keep(*held, of_child.frame);
+        pins.adopt({{&of_child, &of_child + 1, [](void *) { of_child.is_freed = true; }}});
+        const bool was_kept = !of_child.is_freed;
+        pins.release(held);
+        ::_exit(was_kept && of_child.is_freed ? 0 : 1);
+    }
+    of_parent.may_end.release();
+    freeing.join();
+    int status = 0;
+    QCOMPARE(::waitpid(child, &status, 0), child);
+    QVERIFY2(!WIFSIGNALED(status), "the child waits for a thread that only its parent has");
+    QVERIFY2(WEXITSTATUS(status) == 0, "what was held was freed, or what was not was left");
 }
 
 void IndexTest::blockIsSharedByItsFrames() {
