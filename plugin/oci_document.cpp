@@ -185,12 +185,12 @@ Result<OciKind> settle_kind(const QJsonObject &object, const std::string &name,
 
 } // namespace
 
-std::string OciDescriptor::annotation(std::string_view key) const {
+const std::string *OciDescriptor::annotation(std::string_view key) const {
     for (const auto &[name, value] : annotations) {
         if (name == key)
-            return value;
+            return &value;
     }
-    return {};
+    return nullptr;
 }
 
 OciKind oci_kind(std::string_view media_type) {

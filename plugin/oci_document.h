@@ -33,7 +33,8 @@ struct OciDescriptor {
     OciPlatform platform;
     bool has_urls = false; ///< to be had elsewhere: a layer that may not be distributed
 
-    std::string annotation(std::string_view key) const;
+    /// Null if there is none; an empty one is one.
+    const std::string *annotation(std::string_view key) const;
 };
 
 enum class OciKind { Index, Manifest, Other };

@@ -96,7 +96,7 @@ class LayoutReader final {
         image.target_size_bytes = entry.size_bytes;
         image.annotations = entry.annotations;
         for (const auto &annotation : document.annotations) {
-            if (entry.annotation(annotation.first).empty())
+            if (!entry.annotation(annotation.first))
                 image.annotations.push_back(annotation);
         }
         describe_only_platform(target, image);

@@ -66,12 +66,16 @@ Result<OciNames> name_outright(const std::vector<OciDescriptor> &entries,
     return names;
 }
 
-/// The entry's name; empty if it has none.
+/// The entry's name; empty if it has none, and an empty one is none.
 Result<std::string> name_of(const OciDescriptor &entry, const std::string &reference) {
-    const std::string full = entry.annotation(containerd_name);
+    const auto text_of = [&entry](std::string_view key) {
+        const std::string *text = entry.annotation(key);
+        return text ? *text : std::string();
+    };
+    const std::string full = text_of(containerd_name);
     if (!full.empty())
         return full;
-    const std::string name = entry.annotation(oci_name);
+    const std::string name = text_of(oci_name);
     if (name.empty() || !is_bare_tag(name))
         return name;
     if (reference.empty())

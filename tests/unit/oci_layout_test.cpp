@@ -157,6 +157,8 @@ class OciLayoutTest : public QObject {
     void deepNestingIsOverLimit();
     void repeatedLayersOfAManifestStay();
     void artifactHasNoPlatform();
+    void descriptorsAnnotationsCountBeforeTheManifests_data();
+    void descriptorsAnnotationsCountBeforeTheManifests();
     void missingBlobIsNoBlob_data();
     void missingBlobIsNoBlob();
     void undistributedLayerMayBeMissing();
@@ -372,6 +374,49 @@ void OciLayoutTest::artifactHasNoPlatform() {
     QVERIFY(layout.ok());
     QCOMPARE(layout.value().images[0].config_digest, digest_of(config));
     QVERIFY(layout.value().images[0].os.empty());
+}
+
+void OciLayoutTest::descriptorsAnnotationsCountBeforeTheManifests_data() {
+    QTest::addColumn<QJsonObject>("of_descriptor");
+    QTest::addColumn<QJsonObject>("of_manifest");
+    QTest::addColumn<QJsonObject>("expected");
+    const auto row = [](const char *name, const char *of_descriptor, const char *of_manifest,
+                        const char *expected) {
+        const auto object = [](const char *json) { return QJsonDocument::fromJson(json).object(); };
+        QTest::newRow(name) << object(of_descriptor) << object(of_manifest) << object(expected);
+    };
+    row("only the manifest's", "{}", R"({"v": "2"})", R"({"v": "2"})");
+    row("only the descriptor's", R"({"v": "1"})", "{}", R"({"v": "1"})");
+    row("different keys", R"({"v": "1"})", R"({"w": "2"})", R"({"v": "1", "w": "2"})");
+    row("both", R"({"v": "1"})", R"({"v": "2"})", R"({"v": "1"})");
+    row("empty in the descriptor", R"({"v": ""})", R"({"v": "2"})", R"({"v": ""})");
+    row("null in the descriptor", R"({"v": null})", R"({"v": "2"})", R"({"v": ""})");
+    row("empty in the manifest", R"({"v": "1"})", R"({"v": ""})", R"({"v": "1"})");
+    row("empty in both", R"({"v": ""})", R"({"v": ""})", R"({"v": ""})");
+}
+
+void OciLayoutTest::descriptorsAnnotationsCountBeforeTheManifests() {
+    QFETCH(QJsonObject, of_descriptor);
+    QFETCH(QJsonObject, of_manifest);
+    QFETCH(QJsonObject, expected);
+    const LayoutBuilder builder;
+    QJsonObject entry =
+        builder.blob(text({{QStringLiteral("schemaVersion"), 2},
+                           {QStringLiteral("config"), builder.config()},
+                           {QStringLiteral("layers"), QJsonArray{builder.layer("layer")}},
+                           {QStringLiteral("annotations"), of_manifest}}),
+                     oci_manifest);
+    entry[QStringLiteral("annotations")] = of_descriptor;
+    builder.write_index_json({LayoutBuilder::named(entry, full_name)});
+    const auto layout = read_oci_layout(builder.path(), {});
+    QVERIFY2(layout.ok(), layout.ok() ? "" : layout.status().message.c_str());
+    expected[ref_name] = full_name;
+    QJsonObject found;
+    for (const auto &[key, value] : layout.value().images[0].annotations) {
+        QVERIFY2(!found.contains(QString::fromStdString(key)), "one key stands twice");
+        found[QString::fromStdString(key)] = QString::fromStdString(value);
+    }
+    QCOMPARE(found, expected);
 }
 
 void OciLayoutTest::missingBlobIsNoBlob_data() {
