@@ -3,6 +3,7 @@
 #include "oci_document.h"
 
 #include "digest.h"
+#include "json_keys.h"
 #include "rfc3339.h"
 
 #include <QJsonArray>
@@ -35,7 +36,12 @@ Status bad(const std::string &where, const std::string &what) {
     return failure(Code::BadBlob, where + ": " + what);
 }
 
-Result<QJsonObject> parse_object(const QByteArray &bytes, const std::string &name) {
+/// How many objects lie in one another where something is read.
+constexpr std::size_t layout_version_depth = 1, config_depth = 1;
+constexpr std::size_t document_depth = 3; // the document, a descriptor, its annotations
+
+Result<QJsonObject> parse_object(const QByteArray &bytes, const std::string &name,
+                                 std::size_t depth) {
     QJsonParseError error;
     const QJsonDocument document = QJsonDocument::fromJson(bytes, &error);
     if (error.error != QJsonParseError::NoError)
@@ -43,6 +49,9 @@ Result<QJsonObject> parse_object(const QByteArray &bytes, const std::string &nam
                              error.errorString().toStdString());
     if (!document.isObject())
         return bad(name, "expected a JSON object, found an array");
+    if (const auto repeated = repeated_key(bytes, depth))
+        return bad(name, "key '" + repeated->key.left(64).toStdString() +
+                             "' stands twice, again at byte " + std::to_string(repeated->position));
     return document.object();
 }
 
@@ -209,7 +218,7 @@ bool is_image_config(std::string_view media_type) {
 }
 
 Status check_layout_version(const QByteArray &bytes, const std::string &name) {
-    const Result<QJsonObject> object = parse_object(bytes, name);
+    const Result<QJsonObject> object = parse_object(bytes, name, layout_version_depth);
     if (!object.ok())
         return object.status();
     const Result<std::string> version =
@@ -227,7 +236,7 @@ Status check_layout_version(const QByteArray &bytes, const std::string &name) {
 
 Result<OciDocument> parse_oci_document(const QByteArray &bytes, const std::string &name,
                                        std::string_view media_type) {
-    const Result<QJsonObject> object = parse_object(bytes, name);
+    const Result<QJsonObject> object = parse_object(bytes, name, document_depth);
     if (!object.ok())
         return object.status();
     const Result<std::string> own = text_at(object.value(), QStringLiteral("mediaType"), name);
@@ -260,7 +269,7 @@ Result<OciDocument> parse_oci_document(const QByteArray &bytes, const std::strin
 }
 
 Result<OciConfig> parse_oci_config(const QByteArray &bytes, const std::string &name) {
-    const Result<QJsonObject> object = parse_object(bytes, name);
+    const Result<QJsonObject> object = parse_object(bytes, name, config_depth);
     if (!object.ok())
         return object.status();
     const Result<OciPlatform> platform = platform_of(object.value(), name);

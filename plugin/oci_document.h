@@ -4,8 +4,8 @@
 // The JSON documents of an OCI image layout, from bytes to structures: oci-layout, indexes,
 // manifests, configs, in the OCI and the Docker schema 2 spelling.
 // Invariants: no I/O; every failure starts with `name`, the document's own name; a document that
-// two readers could take for different things (both index and manifest, or not what its descriptor
-// says) is refused.
+// two readers could take for different things (both index and manifest, not what its descriptor
+// says, or with a key twice where something is read) is refused.
 #pragma once
 
 #include "status.h"

@@ -2,8 +2,10 @@
 // SPDX-FileCopyrightText: Waybill contributors
 //
 // Invariant: nothing in the text is ignored. A key that is not read is refused, so a misspelt one
-// never means "the default".
+// never means "the default"; and so is one that stands twice.
 #include "settings.h"
+
+#include "json_keys.h"
 
 #include <QByteArray>
 #include <QJsonDocument>
@@ -304,8 +306,8 @@ Result<Settings> parse_settings(std::string_view json) {
     if (!is_utf8(json, &position))
         return invalid("config", "is not UTF-8 at byte " + std::to_string(position), position);
     QJsonParseError error;
-    const QJsonDocument document = QJsonDocument::fromJson(
-        QByteArray::fromRawData(json.data(), static_cast<qsizetype>(json.size())), &error);
+    const auto bytes = QByteArray::fromRawData(json.data(), static_cast<qsizetype>(json.size()));
+    const QJsonDocument document = QJsonDocument::fromJson(bytes, &error);
     if (error.error != QJsonParseError::NoError) {
         // Qt counts one too many when a text ends within a string.
         const auto at =
@@ -317,6 +319,10 @@ Result<Settings> parse_settings(std::string_view json) {
     }
     if (!document.isObject())
         return invalid("config", "expected an object, found an array", 0);
+    constexpr std::size_t any_depth = SIZE_MAX;
+    if (const auto repeated = repeated_key(bytes, any_depth))
+        return invalid("config", "key '" + printable(repeated->key) + "' stands twice",
+                       repeated->position);
     return read_root(Section(document.object(), "config"));
 }
 

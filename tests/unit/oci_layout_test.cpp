@@ -174,6 +174,9 @@ class OciLayoutTest : public QObject {
     void oversizedDocumentIsOverLimit();
     void brokenDocumentIsBadBlob_data();
     void brokenDocumentIsBadBlob();
+    void keyThatStandsTwiceIsBadBlob_data();
+    void keyThatStandsTwiceIsBadBlob();
+    void keyThatStandsTwiceWhereNobodyReadsIsPassedOver();
     void contradictoryMediaTypeIsBadBlob();
     void bareTagJoinsTheReference();
     void bareTagWithoutReferenceIsInvalid();
@@ -580,6 +583,55 @@ void OciLayoutTest::brokenDocumentIsBadBlob() {
     builder.write_index_json({LayoutBuilder::named(broken, full_name)});
     verify_failure(read_oci_layout(builder.path(), {}), Code::BadBlob,
                    "blobs/sha256/" + digest_of(broken).substr(7));
+}
+
+/// Readers differ in which of the two they take.
+void OciLayoutTest::keyThatStandsTwiceIsBadBlob_data() {
+    QTest::addColumn<QByteArray>("before");
+    QTest::addColumn<QByteArray>("after");
+    QTest::addColumn<QByteArray>("key");
+    QTest::newRow("at the top") << QByteArray(R"("layers":)")
+                                << QByteArray(R"("layers": [], "layers":)") << QByteArray("layers");
+    QTest::newRow("in a descriptor")
+        << QByteArray(R"("size":)") << QByteArray(R"("size": 1, "size":)") << QByteArray("size");
+    QTest::newRow("spelled otherwise")
+        << QByteArray(R"("size":)") << QByteArray(R"("\u0073ize": 1, "size":)")
+        << QByteArray("size");
+    QTest::newRow("an annotation")
+        << QByteArray(R"("layers":)")
+        << QByteArray(R"("annotations": {"a": "{", "a": "}"}, "layers":)") << QByteArray("a");
+}
+
+void OciLayoutTest::keyThatStandsTwiceIsBadBlob() {
+    QFETCH(QByteArray, before);
+    QFETCH(QByteArray, after);
+    QFETCH(QByteArray, key);
+    const LayoutBuilder builder;
+    QByteArray bytes = text({{QStringLiteral("schemaVersion"), 2},
+                             {QStringLiteral("config"), builder.config()},
+                             {QStringLiteral("layers"), QJsonArray{builder.layer("layer")}}});
+    QVERIFY(bytes.contains(before));
+    bytes.replace(bytes.indexOf(before), before.size(), after);
+    const QJsonObject manifest = builder.blob(bytes, oci_manifest);
+    builder.write_index_json({LayoutBuilder::named(manifest, full_name)});
+    verify_failure(read_oci_layout(builder.path(), {}), Code::BadBlob,
+                   "blobs/sha256/" + digest_of(manifest).substr(7) + ": key '" + key.toStdString() +
+                       "' stands twice");
+}
+
+/// In a config much stands that nobody here reads.
+void OciLayoutTest::keyThatStandsTwiceWhereNobodyReadsIsPassedOver() {
+    const LayoutBuilder builder;
+    const QJsonObject config =
+        builder.blob(R"({"os": "linux", "config": {"Labels": {"a": "1", "a": "2"}}})", oci_config);
+    const QJsonObject twice = builder.blob(R"({"os": "linux", "os": "windows"})", oci_config);
+    builder.write_index_json(
+        {LayoutBuilder::named(builder.manifest(config, {builder.layer("layer")}), full_name)});
+    const auto layout = read_oci_layout(builder.path(), {});
+    QVERIFY2(layout.ok(), layout.ok() ? "" : layout.status().message.c_str());
+    builder.write_index_json(
+        {LayoutBuilder::named(builder.manifest(twice, {builder.layer("layer")}), full_name)});
+    verify_failure(read_oci_layout(builder.path(), {}), Code::BadBlob, "key 'os' stands twice");
 }
 
 void OciLayoutTest::contradictoryMediaTypeIsBadBlob() {

@@ -19,6 +19,7 @@ class SettingsTest : public QObject {
     void wrongValueNamesItsKey_data();
     void wrongValueNamesItsKey();
     void bordersOfLimitsAreAccepted();
+    void keyThatStandsTwiceGivesThePosition();
     void brokenJsonGivesThePosition();
     void positionIsInATextThatEndsWithinAString();
     void brokenUtf8GivesThePosition();
@@ -135,6 +136,11 @@ void SettingsTest::wrongValueNamesItsKey_data() {
         "config.limits.recordBytes", "from 1024");
     row("record large", R"({"root": "/r", "limits": {"recordBytes": 67108865}})",
         "config.limits.recordBytes", "to 67108864");
+    row("root twice", R"({"root": "/r", "root": "/s"})", "config", "key 'root' stands twice");
+    row("root twice, once escaped", R"({"root": "/r", "ro\u006ft": "/s"})", "config",
+        "key 'root' stands twice");
+    row("images twice", R"({"root": "/r", "limits": {"images": 7, "images": 7}})", "config",
+        "key 'images' stands twice");
     row("journal small", R"({"root": "/r", "limits": {"journalBytes": 65535}})",
         "config.limits.journalBytes", "from 65536");
 }
@@ -157,6 +163,17 @@ void SettingsTest::bordersOfLimitsAreAccepted() {
                 .ok());
     QVERIFY(parse_settings(R"({"root": "/r", "limits": {"recordBytes": 67108864}})").ok());
     QVERIFY(parse_settings(R"({"root": "/...", "limits": {}})").ok());
+}
+
+void SettingsTest::keyThatStandsTwiceGivesThePosition() {
+    // The same key in two objects is fine, and what looks like a key in a text is none.
+    QVERIFY(parse_settings(
+                R"({"root": "/a\",\"root\":\"b", "layers": {"layout": "oci", "root": "/root"}})")
+                .ok());
+    const std::string text = R"({"layers": {"root": "/l"}, "root": "/r", "root": "/r"})";
+    const auto settings = parse_settings(text);
+    QVERIFY(!settings.ok());
+    QCOMPARE(settings.status().position, static_cast<std::int64_t>(text.rfind("\"root\"")));
 }
 
 void SettingsTest::brokenJsonGivesThePosition() {
