@@ -197,9 +197,11 @@ static Status layers_from(const waybill_image_spec &image, std::vector<LayerSpec
         if (layer.struct_size != image.layers->struct_size)
             return invalid("layers[" + std::to_string(i) + "].struct_size",
                            "differs from the first one's");
-        // An id that is given counts, even an empty one.
+        // What is given counts, even an empty text.
         if (layer.id && !*layer.id)
             return invalid("layers[" + std::to_string(i) + "].id", "empty");
+        if (layer.digest && !*layer.digest)
+            return invalid("layers[" + std::to_string(i) + "].digest", "empty");
         out.push_back(
             {view(layer.id), view(layer.digest), view(layer.media_type), layer.size_bytes});
     }
@@ -229,6 +231,9 @@ static Status request_from(const waybill_image_spec &image, PutRequest &out) {
     }
     if (image.pinned > 1)
         return invalid("pinned", "neither 0 nor 1");
+    // Without its config a prune would call the config unused.
+    if (image.config_digest && !*image.config_digest)
+        return invalid("config_digest", "empty");
     out.expected_revision = image.expected_revision;
     ImageSpec &spec = out.spec;
     spec.name_space = view(image.name_space);
@@ -285,6 +290,11 @@ Result<Query> query_from(const waybill_query *query) {
         return checked;
     if (query->label_value && !query->label_key)
         return invalid("query.label_key", "NULL beside a label_value");
+    // What is given restricts: an empty text, which no image has, must not mean every image.
+    if (query->label_key && !*query->label_key)
+        return invalid("query.label_key", "empty");
+    if (query->digest && !*query->digest)
+        return invalid("query.digest", "empty");
     if (!query->after_name_space != !query->after_reference)
         return invalid("query.after_reference", "a cursor has both a namespace and a reference");
     constexpr std::uint32_t known =

@@ -202,7 +202,8 @@ typedef struct waybill_layer {
 #define WAYBILL_PUT_IF_ABSENT 1u   /**< only a new name; otherwise WAYBILL_EEXIST */
 #define WAYBILL_PUT_IF_REVISION 2u /**< only over `expected_revision`; else WAYBILL_ECONFLICT */
 
-/** An image as the host describes it. Zeroed members mean "not given". */
+/** An image as the host describes it. Zeroed members mean "not given"; an empty name space, digest
+ *  or layer id is given, and WAYBILL_EINVAL. */
 typedef struct waybill_image_spec {
     uint32_t struct_size;
     uint32_t pinned;        /**< 1: prune never removes it */
@@ -277,7 +278,8 @@ typedef struct waybill_layer_view {
     char digest[WAYBILL_DIGEST_TEXT_BYTES]; /**< "" if there is none */
 } waybill_layer_view;
 
-/** Which images `visit` shows, and where it starts. Zeroed members do not restrict. */
+/** Which images `visit` shows, and where it starts. Zeroed members do not restrict; an empty name
+ *  space, digest or label key is WAYBILL_EINVAL, and not every image. */
 typedef struct waybill_query {
     uint32_t struct_size;
     uint32_t limit;         /**< at most so many; 0: all */

@@ -360,6 +360,11 @@ static void digests_that_do_not_parse_are_refused_at_their_byte(void) {
     spec.target_digest = "sha256:00";
     CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
     CHECK(said(WAYBILL_EINVAL, "images[0].target_digest", 9));
+    spec = image_spec("busybox");
+    spec.config_digest = "";
+    CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
+    CHECK(said(WAYBILL_EINVAL, "images[0].config_digest", -1));
+    spec = image_spec("busybox");
     spec.target_digest = text("sha256:%s", long_text('A', 64));
     CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
     CHECK(said(WAYBILL_EINVAL, "images[0].target_digest", 7));
@@ -429,6 +434,10 @@ static void layer_ids_that_are_no_path_component_are_refused(void) {
         CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
         CHECK(said(WAYBILL_EINVAL, "images[0].layers[0].id", rows[i].position));
     }
+    layer.digest = "";
+    CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
+    CHECK(said(WAYBILL_EINVAL, "images[0].layers[0].digest", -1));
+    layer.digest = NULL;
     layer.id = "";
     CHECK(refusal(store, &spec, 1) == WAYBILL_EINVAL);
     CHECK(strcmp(last_error.field, "images[0].layers[0].id") == 0);
@@ -545,6 +554,16 @@ static void queries_that_contradict_themselves_are_refused(void) {
     query.digest = "a/b"; /* Neither a digest nor a layer id. */
     CHECK(api->visit(store, &query, count_image, &count, error_slot()) == WAYBILL_EINVAL);
     CHECK(said(WAYBILL_EINVAL, "query.digest", 1));
+    query.digest = ""; /* A variable that was never set must not show every image. */
+    CHECK(api->visit(store, &query, count_image, &count, error_slot()) == WAYBILL_EINVAL);
+    CHECK(said(WAYBILL_EINVAL, "query.digest", -1));
+    query.digest = NULL;
+    query.label_key = "";
+    CHECK(api->visit(store, &query, count_image, &count, error_slot()) == WAYBILL_EINVAL);
+    CHECK(said(WAYBILL_EINVAL, "query.label_key", -1));
+    query.label_value = "v";
+    CHECK(api->visit(store, &query, count_image, &count, error_slot()) == WAYBILL_EINVAL);
+    CHECK(said(WAYBILL_EINVAL, "query.label_key", -1));
     CHECK(count == 0);
     close_store(store);
 }
