@@ -307,21 +307,15 @@ void Committer::commit(Taken taken) {
     answer(taken);
 }
 
-/// A transaction of one frame in a batch of its own, which may use the reserve.
-Status Committer::append_alone(FrameKind kind, std::uint64_t key_hash, Bytes payload,
-                               Outcome &outcome) {
-    batch_.clear();
-    Frame head{};
-    head.key_hash = key_hash;
-    head.kind = static_cast<std::uint16_t>(kind);
-    head.revision = next_revision_;
-    batch_.add(head, payload);
+/// What batch_ holds, as a batch of its own: one transaction of the next revision. It may use the
+/// reserve.
+Status Committer::append_alone(Outcome &outcome) {
     Status status = append(0, true);
-    // After Io the frame may yet turn up: its revision is never used again.
+    // After Io the batch may yet turn up: its revision is never used again.
     if (status.code != Code::NoSpace)
         ++next_revision_;
     if (status.ok()) {
-        outcome.revision = head.revision;
+        outcome.revision = batch_.last_revision();
         transactions_.fetch_add(1, std::memory_order_relaxed);
     }
     return status;
@@ -340,8 +334,16 @@ void Committer::commit_prune(Submission &submission) {
     outcome.image_count = removed.size();
     if (!removed.empty()) {
         index_.reserve(0, removed.size());
-        if (Status status = append_alone(FrameKind::Prune, 0, encode_removal(removed), outcome);
-            !status.ok()) {
+        batch_.clear();
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(FrameKind::Prune);
+        head.revision = next_revision_;
+        for (std::span<const Key> rest(removed); !rest.empty();) {
+            const std::size_t count = keys_in_removal(rest, limits_.removal_bytes);
+            batch_.add(head, encode_removal(rest.first(count)));
+            rest = rest.subspan(count);
+        }
+        if (Status status = append_alone(outcome); !status.ok()) {
             submission.operation->fail(std::move(status));
             return;
         }
@@ -357,8 +359,13 @@ void Committer::commit_accepted_loss(Submission &submission) {
     outcome.report_json = degraded_.load() ? R"({"degradedBefore":true,"degraded":false})"
                                            : R"({"degradedBefore":false,"degraded":false})";
     if (degraded_.load()) {
-        if (Status status = append_alone(FrameKind::AcceptLoss, loss_mark_.load(), {}, outcome);
-            !status.ok()) {
+        batch_.clear();
+        Frame head{};
+        head.kind = static_cast<std::uint16_t>(FrameKind::AcceptLoss);
+        head.key_hash = loss_mark_.load();
+        head.revision = next_revision_;
+        batch_.add(head, {});
+        if (Status status = append_alone(outcome); !status.ok()) {
             submission.operation->fail(std::move(status));
             return;
         }

@@ -49,6 +49,7 @@ struct Submission {
 struct CommitterLimits {
     std::uint64_t images_max;
     std::uint64_t journal_bytes;
+    std::size_t removal_bytes = limits::removal_bytes_max; ///< of one frame of a prune
 };
 
 struct CommitterStats {
@@ -109,7 +110,7 @@ class Committer final {
     void plan_remove(Submission &submission);
     void reserve_memory(Taken taken);
     Status append(std::uint64_t added_removal_bytes, bool may_use_reserve);
-    Status append_alone(FrameKind kind, std::uint64_t key_hash, Bytes payload, Outcome &outcome);
+    Status append_alone(Outcome &outcome);
     void became_read_only(const Status &cause) noexcept;
     void log(Severity severity, const char *what, const Status &cause) noexcept;
     void publish(Taken taken) noexcept;

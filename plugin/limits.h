@@ -44,6 +44,9 @@ inline constexpr std::size_t record_bytes_max_default = 16u << 20;
 /// A transaction is one batch in memory and on disk.
 inline constexpr std::uint32_t transaction_images_max = 10'000;
 inline constexpr std::size_t transaction_bytes_max = 64u << 20;
+/// A prune of more names than this holds has several frames: a flat buffer ends at 2 GiB, and its
+/// verifier gives up after so many tables as verified_removal() says.
+inline constexpr std::size_t removal_bytes_max = 64u << 20;
 /// A keep list may name every image of a very large node.
 inline constexpr std::uint32_t keep_list_max = 1'000'000;
 /// Operations accepted but not yet durable; beyond it submission answers Limit rather than eat the

@@ -342,7 +342,22 @@ void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns) {
         image->mutate_updated_ns(updated_ns);
 }
 
-std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys) {
+/// Vector entry, one Key table and its two strings, each rounded up.
+static constexpr std::size_t key_bytes(std::size_t namespace_bytes, std::size_t reference_bytes) {
+    return padded(48 + namespace_bytes + reference_bytes);
+}
+
+std::size_t keys_in_removal(std::span<const Key> keys, std::size_t bytes_max) {
+    std::size_t bytes = key_bytes(0, 0); // root and vector
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        bytes += key_bytes(keys[i].name_space.size(), keys[i].reference.size());
+        if (bytes > bytes_max)
+            return std::max<std::size_t>(i, 1);
+    }
+    return keys.size();
+}
+
+std::vector<std::uint8_t> encode_removal(std::span<const Key> keys) {
     Builder builder(256);
     std::vector<flatbuffers::Offset<record::Key>> offsets;
     offsets.reserve(keys.size());
@@ -488,10 +503,10 @@ PairList labels_of(const record::Image &image) { return PairList(image.labels())
 PairList annotations_of(const record::Image &image) { return PairList(image.annotations()); }
 
 std::size_t removal_bytes(const Frame &frame) {
-    // Batch and frame headers, root, vector and one Key table with its two strings, each rounded
-    // up: generous, since the promise to remove on a full disk rests on it.
-    constexpr std::size_t around = sizeof(BatchHeader) + sizeof(Frame) + 96;
-    return padded(around + namespace_of(frame).size() + reference_of(frame).size());
+    // Batch and frame headers, root and vector, and what the key takes: generous, since the promise
+    // to remove on a full disk rests on it.
+    return sizeof(BatchHeader) + sizeof(Frame) + key_bytes(0, 0) +
+           key_bytes(namespace_of(frame).size(), reference_of(frame).size());
 }
 
 } // namespace waybill

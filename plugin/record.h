@@ -98,7 +98,12 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
 /// Sets the times of creation and of update of a frame that encode_image made, where it has none.
 void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns);
 
-std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys);
+std::vector<std::uint8_t> encode_removal(std::span<const Key> keys);
+inline std::vector<std::uint8_t> encode_removal(const std::vector<Key> &keys) {
+    return encode_removal(std::span(keys));
+}
+/// How many of the keys, from the first on, one removal of at most `bytes_max` holds; one at least.
+std::size_t keys_in_removal(std::span<const Key> keys, std::size_t bytes_max);
 
 /// The record in `payload`, or null if the bytes are no record that can be read safely: every
 /// offset, length and packed id is checked. What only a checksum can tell is not.

@@ -91,7 +91,8 @@ class ExploredStore final {
     bool fail_next_snapshot_ = false;
     std::size_t longest_value_ = 40;
     std::uint64_t values_ = 0;
-    CommitterLimits limits_{1000, ~std::uint64_t{0} >> 2};
+    // A prune of two names has two frames.
+    CommitterLimits limits_{1000, ~std::uint64_t{0} >> 2, 100};
     Host host_;
     std::unique_ptr<SimulatedDisk> backup_;
     ModelState backed_up_;

@@ -3,6 +3,7 @@
 #include "plugin/recovery.h"
 
 #include "plugin/beside_writer.h"
+#include "plugin/committer.h"
 #include "plugin/limits.h"
 #include "plugin/snapshot.h"
 
@@ -165,6 +166,8 @@ class RecoveryTest : public QObject {
     void recordsInARowWithoutHeadsAreAllUncertain();
     void damagedRemoveMarksWhatItLeftAlive();
     void damagedPruneMarksWhatItMayHaveLeftAlive();
+    void pruneOfManyNamesIsOneTransaction();
+    void damagedPartOfAPruneMarksWhatItMayHaveLeftAlive();
     void marksOutliveAnotherRecovery();
     void acceptedLossClearsMarks();
     void acceptanceDoesNotCoverWhatIsDamagedLater();
@@ -351,6 +354,88 @@ void RecoveryTest::damagedPruneMarksWhatItMayHaveLeftAlive() {
     QVERIFY(recovered.ok());
     QCOMPARE(marked_in(index, frame_flag_resurrected), (Names{"a", "b"}));
     QVERIFY(recovered->degraded);
+}
+
+/// Eight of nine images go, in frames that hold few names each. Returns where their batch starts.
+static std::uint64_t prune_in_several_frames(SampleStore &store, Index &index) {
+    std::vector<SampleImage> images;
+    for (char name = 'a'; name <= 'i'; ++name)
+        images.push_back({std::string(1, name), "1"});
+    store.put(images);
+    const Host host = quiet_host();
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    if (!recovered.ok())
+        qFatal("%s", recovered.status().message.c_str());
+    const std::uint64_t revision = recovered->revision;
+    const std::uint64_t start = recovered->journal->offset();
+    Committer committer(
+        store.disk, index, [](std::function<void()>) {}, host,
+        {limits::images_max_default, limits::journal_bytes_default, 200}, std::move(*recovered));
+    std::vector<Submission> arrivals(1);
+    arrivals[0].verb = Verb::Prune;
+    arrivals[0].operation = std::make_shared<Operation>();
+    arrivals[0].keep.references = {"i"};
+    const OperationPtr operation = arrivals[0].operation;
+    committer.commit_round(arrivals);
+    if (!operation->outcome().status.ok() || operation->outcome().revision != revision + 1)
+        qFatal("the prune failed, or took more than one revision");
+    return start;
+}
+
+static BatchHeader batch_header_at(MemoryDisk &disk, std::uint64_t offset) {
+    BatchHeader header;
+    std::memcpy(&header, disk.bytes("journal.1").data() + offset, sizeof header);
+    return header;
+}
+
+/// Cut anywhere, it is as if it had never been.
+void RecoveryTest::pruneOfManyNamesIsOneTransaction() {
+    SampleStore store;
+    Index pruned;
+    const std::uint64_t start = prune_in_several_frames(store, pruned);
+    QCOMPARE(images_in(pruned), (Images{{"i", "1"}}));
+    const BatchHeader header = batch_header_at(store.disk, start);
+    QVERIFY(header.frame_count >= 3);
+    QCOMPARE(header.first_revision, header.last_revision);
+    const std::vector<std::uint8_t> whole = store.disk.bytes("journal.1");
+    const std::uint64_t end = start + sizeof header + header.body_bytes;
+    for (std::uint64_t cut = start; cut <= end; cut += 8) {
+        std::vector<std::uint8_t> &bytes = store.disk.bytes("journal.1");
+        bytes = whole;
+        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(cut), bytes.end(), std::uint8_t{0});
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {true, {}}, index);
+        QVERIFY(recovered.ok());
+        QVERIFY(!recovered->degraded && marked_in(index, frame_flags_stored).empty());
+        QCOMPARE(images_in(index).size(), std::size_t(cut == end ? 1 : 9));
+    }
+}
+
+void RecoveryTest::damagedPartOfAPruneMarksWhatItMayHaveLeftAlive() {
+    SampleStore store;
+    Index pruned;
+    const std::uint64_t start = prune_in_several_frames(store, pruned);
+    // A batch behind it: damage, and no torn end.
+    store.journal = nullptr;
+    {
+        Index index;
+        Result<Recovered> recovered = recover_store(store.disk, {}, index);
+        QVERIFY(recovered.ok());
+        Batch batch;
+        const FramePtr frame = SampleImage{"z", "1"}.frame(recovered->revision + 1);
+        batch.add(*frame, frame->payload_span());
+        QVERIFY(recovered->journal->append(batch, 0, false).ok());
+    }
+    store.disk.bytes("journal.1")[start + sizeof(BatchHeader) + sizeof(Frame) + 4] ^= 0x01;
+    Index index;
+    Result<Recovered> recovered = recover_store(store.disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->degraded);
+    const Images left = images_in(index);
+    QVERIFY(left.size() > 2 && left.size() < 10 && left.contains("i") && left.contains("z"));
+    // All that the damaged frame may have named, and what is certain not to be among them not.
+    QCOMPARE(marked_in(index, frame_flag_resurrected).size(), left.size() - 1);
+    QVERIFY(marked_in(index, frame_flag_uncertain).empty());
 }
 
 void RecoveryTest::marksOutliveAnotherRecovery() {
