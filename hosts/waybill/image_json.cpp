@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <set>
 
 namespace cli {
 namespace {
@@ -157,6 +158,24 @@ Members members_of(waybill::ImageSpec &image) {
     };
 }
 
+/** Watches a text being parsed. The parser would take the last of two members of one name. */
+class NoKeyTwice final {
+  public:
+    bool operator()(int, json::parse_event_t event, const json &parsed) {
+        if (event == json::parse_event_t::object_start)
+            keys_.emplace_back();
+        else if (event == json::parse_event_t::object_end)
+            keys_.pop_back();
+        else if (event == json::parse_event_t::key &&
+                 !keys_.back().insert(parsed.get<std::string>()).second)
+            refuse("stands twice", parsed.get<std::string>());
+        return true;
+    }
+
+  private:
+    std::vector<std::set<std::string>> keys_;
+};
+
 void add_text(ordered_json &object, const char *key, const std::string &text) {
     if (!text.empty())
         object[key] = text;
@@ -200,7 +219,7 @@ ordered_json to_json(const waybill::Image &image) {
 waybill::ImageSpec parse_image(std::string_view line, const std::string &name_space) {
     json document;
     try {
-        document = json::parse(line);
+        document = json::parse(line, NoKeyTwice());
     } catch (const json::parse_error &error) {
         refuse("no JSON", "line", static_cast<std::int64_t>(error.byte) - 1);
     }
