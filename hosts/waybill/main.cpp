@@ -130,10 +130,10 @@ int parse_and_run(int argc, char **argv) {
 } // namespace cli
 
 int main(int argc, char **argv) {
-    cli::reserve_standard_streams();
     std::signal(SIGPIPE, SIG_IGN);
     const bool json = cli::wants_json(argc, argv);
     try {
+        cli::reserve_standard_streams();
         return cli::parse_and_run(argc, argv);
     } catch (const waybill::Error &error) {
         cli::print_error(error, json);
@@ -141,7 +141,9 @@ int main(int argc, char **argv) {
     } catch (const cli::OutputError &error) {
         if (error.code().value() == EPIPE)
             return cli::end_by_broken_pipe();
-        cli::print_error({WAYBILL_EIO, error.what(), "", -1, error.code().value()}, json);
+        cli::print_error(error, json);
+    } catch (const cli::StreamError &error) {
+        cli::print_error(error, json);
     } catch (const std::exception &error) {
         cli::print_error({WAYBILL_EINTERNAL, error.what()}, json);
     }

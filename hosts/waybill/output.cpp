@@ -3,11 +3,13 @@
  */
 #include "output.h"
 
+#include "system_error.h"
 #include "text.h"
 
 #include <fmt/format.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,11 +21,18 @@ namespace {
 int write_all(int descriptor, std::string_view text) {
     while (!text.empty()) {
         const ssize_t written = write(descriptor, text.data(), text.size());
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
+        if (written > 0) {
+            text.remove_prefix(static_cast<std::size_t>(written));
+        } else if (written == 0) {
+            return EIO;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            // Whoever shares the descriptor set it non-blocking, and its reader is slow.
+            pollfd waited_for{descriptor, POLLOUT, 0};
+            if (poll(&waited_for, 1, -1) < 0 && errno != EINTR)
+                return errno;
+        } else if (errno != EINTR) {
             return errno;
-        text.remove_prefix(static_cast<std::size_t>(written));
+        }
     }
     return 0;
 }
@@ -40,7 +49,11 @@ void reserve_standard_streams() {
     const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int descriptor = 0; descriptor <= 2; ++descriptor)
         if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
-            (void)open("/dev/null", modes[descriptor]);
+            if (open("/dev/null", modes[descriptor]) < 0)
+                throw system_error(fmt::format("descriptor {} is closed, and /dev/null cannot be "
+                                               "opened in its place",
+                                               descriptor),
+                                   errno);
 }
 
 void print(std::string_view text) {
@@ -69,6 +82,16 @@ void print_error(const waybill::Error &error, bool json) {
         else if (!error.field().empty())
             line += fmt::format(" ({})", error.field());
     }
+    (void)write_all(STDERR_FILENO, line + "\n");
+}
+
+void print_error(const StreamError &error, bool json) {
+    const std::string line = json ? dump({{"error",
+                                           {{"code", error.stream_code().number},
+                                            {"name", error.stream_code().name},
+                                            {"message", error.what()}}}},
+                                         -1)
+                                  : fmt::format("waybill: {}", printable(error.what()));
     (void)write_all(STDERR_FILENO, line + "\n");
 }
 
