@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: Waybill contributors
  */
+#include "input.h"
 #include "output.h"
 #include "session.h"
 #include "text.h"
@@ -8,40 +9,42 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iostream>
-
 namespace cli {
 namespace {
+
+/** Four times what a name may have, as the library takes it. */
+constexpr std::size_t keep_line_bytes_max = 4096;
+/** As many as the library takes: a list without end must not take all memory. */
+constexpr std::size_t keep_names_max = 1'000'000;
 
 struct Prune {
     std::vector<std::string> keep;
     std::string keep_file;
+    bool reads_file = false;
     bool all = false;
     bool all_namespaces = false;
 };
 
-void read_keep_list(std::istream &input, const std::string &name, std::vector<std::string> &keep) {
-    std::string line;
-    while (std::getline(input, line)) {
+/** The whole list or an error: half of one would remove what its other half names. */
+void read_keep_list(const std::string &path, std::vector<std::string> &keep) {
+    Input input(path, keep_line_bytes_max);
+    for (std::string line; input.next(line);) {
         if (!line.empty() && line.back() == '\r')
             line.pop_back();
-        if (!line.empty())
-            keep.push_back(line);
+        if (line.empty())
+            continue;
+        if (keep.size() == keep_names_max)
+            throw waybill::Error(
+                WAYBILL_ELIMIT, fmt::format("{}: more than {} names", input.name(), keep_names_max),
+                "keep-file");
+        keep.push_back(line);
     }
-    // Half a list would remove what its other half names.
-    if (input.bad() || !input.eof())
-        throw waybill::Error(WAYBILL_EACCES, name + ": cannot be read", "keep-file");
 }
 
 std::vector<std::string> keep_list(const Prune &prune) {
     std::vector<std::string> keep = prune.keep;
-    if (prune.keep_file == "-") {
-        read_keep_list(std::cin, "standard input", keep);
-    } else if (!prune.keep_file.empty()) {
-        std::ifstream file(prune.keep_file);
-        read_keep_list(file, prune.keep_file, keep);
-    }
+    if (prune.reads_file)
+        read_keep_list(prune.keep_file, keep);
     if (keep.empty() && !prune.all)
         throw waybill::Error(WAYBILL_EINVAL,
                              "nothing to keep was named; --all removes every unpinned image",
@@ -117,7 +120,9 @@ void add_prune(CLI::App &app, const Options &options, Run &run) {
                       "In every namespace; a name is kept in each");
     command->footer("Deletes no layer itself. Layers in use in any namespace stay.\n"
                     "Example:\n  waybill prune --keep ubuntu registry.example/demo:app");
-    command->callback([&options, &run, prune] {
+    command->callback([&options, &run, prune, keep_file] {
+        // Not whether it is empty: that is a variable that was not set, and names no list.
+        prune->reads_file = keep_file->count() > 0;
         run = [&options, prune] { return prune_images(options, *prune); };
     });
 }

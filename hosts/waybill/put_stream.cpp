@@ -4,6 +4,7 @@
 #include "put_stream.h"
 
 #include "image_json.h"
+#include "input.h"
 #include "output.h"
 #include "text.h"
 
@@ -11,7 +12,6 @@
 
 #include <condition_variable>
 #include <deque>
-#include <iostream>
 #include <mutex>
 #include <thread>
 
@@ -21,6 +21,9 @@ namespace {
 /** How many puts may wait for the disk together: enough to fill a group commit, and few enough
  *  that a reader who falls behind holds the stream up. */
 constexpr std::size_t pending_max = 256;
+
+/** A record has at most 16 MiB, and JSON takes up to six characters for a byte of it. */
+constexpr std::size_t line_bytes_max = 128u << 20;
 
 struct Pending {
     std::uint64_t line;
@@ -85,13 +88,21 @@ class Acknowledgements final {
         while (std::optional<Pending> pending = next()) {
             try {
                 acknowledge(*pending);
+            } catch (const OutputError &) {
+                can_print_ = false; // The next line would stand behind half of this one.
+                note_failure();
             } catch (...) {
-                const std::lock_guard lock(mutex_);
-                if (!failure_)
-                    failure_ = std::current_exception();
-                changed_.notify_all();
+                note_failure();
             }
         }
+    }
+
+    /** Of the exception that is being handled. */
+    void note_failure() {
+        const std::lock_guard lock(mutex_);
+        if (!failure_)
+            failure_ = std::current_exception();
+        changed_.notify_all();
     }
 
     void acknowledge(Pending &pending) {
@@ -101,6 +112,8 @@ class Acknowledgements final {
         } catch (const waybill::Error &error) {
             throw in_line(pending.line, error);
         }
+        if (!can_print_)
+            return;
         if (json_)
             print_json_line({{"namespace", pending.name_space},
                              {"reference", pending.reference},
@@ -115,27 +128,35 @@ class Acknowledgements final {
     std::deque<Pending> pending_;
     std::exception_ptr failure_;
     bool closed_ = false;
+    bool can_print_ = true;
     std::thread thread_; // last: it uses the others
 };
+
+/** False: something failed, and nothing more is wanted. */
+bool put_line(waybill::Store &store, const Options &options, std::uint64_t line,
+              const std::string &text, Acknowledgements &acknowledgements) {
+    try {
+        const waybill::ImageSpec image = parse_image(text, options.name_space);
+        return acknowledgements.expect({line, image.reference, image.name_space, store.put(image)});
+    } catch (const waybill::Error &error) {
+        throw in_line(line, error);
+    }
+}
 
 } // namespace
 
 void put_stream(waybill::Store &store, const Options &options) {
     Acknowledgements acknowledgements(options.json);
     std::exception_ptr refused;
-    std::string text;
-    for (std::uint64_t line = 1; std::getline(std::cin, text); ++line) {
-        if (text.find_first_not_of(" \t\r") == std::string::npos)
-            continue;
-        try {
-            const waybill::ImageSpec image = parse_image(text, options.name_space);
-            if (!acknowledgements.expect(
-                    {line, image.reference, image.name_space, store.put(image)}))
+    try {
+        Input input("-", line_bytes_max);
+        for (std::string text; input.next(text);) {
+            if (text.find_first_not_of(" \t\r") != std::string::npos &&
+                !put_line(store, options, input.line_number(), text, acknowledgements))
                 break;
-        } catch (const waybill::Error &error) {
-            refused = std::make_exception_ptr(in_line(line, error));
-            break;
         }
+    } catch (...) {
+        refused = std::current_exception(); // What came before it is acknowledged first.
     }
     acknowledgements.finish();
     if (refused)
