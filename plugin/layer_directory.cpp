@@ -23,16 +23,20 @@ struct Entry {
     bool is_plain_file = false;
 };
 
-/// The entry's kind, or nothing if it vanished since it was listed.
-std::optional<Entry> classify(DIR *directory, const dirent &found) {
+/// The entry's kind; nothing if it vanished since it was listed.
+Result<std::optional<Entry>> classify(DIR *directory, const dirent &found,
+                                      const std::string &path) {
     unsigned char type = found.d_type;
     if (type == DT_UNKNOWN) {
         struct stat status;
-        if (::fstatat(::dirfd(directory), found.d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
-            return std::nullopt;
+        if (::fstatat(::dirfd(directory), found.d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            if (errno == ENOENT)
+                return std::optional<Entry>();
+            return system_failure(errno, path + "/" + found.d_name + ": looking at it");
+        }
         type = IFTODT(status.st_mode);
     }
-    return Entry{found.d_name, type == DT_DIR, type == DT_REG};
+    return std::optional(Entry{found.d_name, type == DT_DIR, type == DT_REG});
 }
 
 /// Everything in the directory but "." and "..". A directory that is not there is empty: on a
@@ -60,8 +64,11 @@ Result<std::vector<Entry>> entries_of(const Descriptor &root, const std::string 
         const std::string_view name = found->d_name;
         if (name == "." || name == "..")
             continue;
-        if (auto entry = classify(directory.get(), *found))
-            entries.push_back(std::move(*entry));
+        auto entry = classify(directory.get(), *found, root_path + "/" + path);
+        if (!entry.ok())
+            return entry.status();
+        if (*entry)
+            entries.push_back(std::move(**entry));
     }
 }
 

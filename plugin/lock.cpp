@@ -36,7 +36,11 @@ static struct flock whole_file(short type) {
 static std::string read_holder(int fd) {
     static const std::string unnamed = "a process that has not written its name yet";
     char text[holder_bytes + 1] = {};
-    if (::pread(fd, text, holder_bytes, holder_offset) <= 0)
+    const ssize_t got =
+        uninterrupted([&] { return ::pread(fd, text, holder_bytes, holder_offset); });
+    if (got < 0)
+        return "a process whose name cannot be read";
+    if (got == 0)
         return unnamed;
     const std::string_view line(text);
     const std::string named(line.substr(0, line.find('\n')));

@@ -430,8 +430,10 @@ Result<std::unique_ptr<Replacement>> PosixDisk::begin_replace(const std::string 
     if (Status ours = check_directory(); !ours.ok())
         return ours;
     struct stat found;
-    if (::fstatat(directory_fd_, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&
-        !S_ISREG(found.st_mode))
+    const bool is_there = ::fstatat(directory_fd_, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!is_there && errno != ENOENT)
+        return system_failure(errno, name + ": stat"); // It may be a link, which Qt would follow.
+    if (is_there && !S_ISREG(found.st_mode))
         return failure(Code::Symlink, name + ": is not a plain file");
     // Through the descriptor: the directory may have been renamed or replaced since it was opened.
     const QString path =

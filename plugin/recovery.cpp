@@ -383,7 +383,9 @@ Status Recovery::make_newest_durable() {
         Result<std::size_t> got = file.read(newest_end_.last_batch_offset, batch);
         if (!got.ok())
             return got.status();
-        batch.resize(*got);
+        if (*got != batch.size()) // It was there a moment ago; its records count as acknowledged.
+            return failure(Code::Io,
+                           journal_name(newest_.header.generation) + ": shrank while it was read");
         if (Status status = file.write(newest_end_.last_batch_offset, batch); !status.ok())
             return status;
     }

@@ -9,11 +9,41 @@
 #include <QTemporaryDir>
 #include <QtTest>
 
+#include <cerrno>
+#include <dirent.h>
+#include <dlfcn.h>
 #include <string>
 #include <sys/stat.h>
 #include <unistd.h>
 
 using namespace waybill;
+
+/// What a file system does that keeps no kinds in its directories; and what looking at an entry
+/// answers there, if it fails.
+static bool kinds_are_unknown = false;
+static int stat_errno = 0;
+
+template <typename Call> static Call next_definition(const char *name) {
+    return reinterpret_cast<Call>(::dlsym(RTLD_NEXT, name));
+}
+
+extern "C" dirent *readdir(DIR *directory) {
+    static const auto real = next_definition<dirent *(*)(DIR *)>("readdir");
+    dirent *found = real(directory);
+    if (found && kinds_are_unknown)
+        found->d_type = DT_UNKNOWN;
+    return found;
+}
+
+extern "C" int fstatat(int directory, const char *name, struct stat *found, int flags) noexcept {
+    static const auto real =
+        next_definition<int (*)(int, const char *, struct stat *, int)>("fstatat");
+    if (kinds_are_unknown && stat_errno != 0) {
+        errno = stat_errno;
+        return -1;
+    }
+    return real(directory, name, found, flags);
+}
 
 static const std::string digest_hex(64, 'a');
 static const std::string digest = "sha256:" + digest_hex;
@@ -34,6 +64,8 @@ class LayerDirectoryTest : public QObject {
     void symlinkedDirectoryIsAnError();
     void rootMayBeReachedThroughASymlink();
     void unreadableDirectoryIsAnError();
+    void entryThatCannotBeLookedAtIsAnError_data();
+    void entryThatCannotBeLookedAtIsAnError();
 
   private:
     std::string path(const std::string &below) const {
@@ -62,6 +94,8 @@ class LayerDirectoryTest : public QObject {
 void LayerDirectoryTest::init() {
     directory_ = std::make_unique<QTemporaryDir>();
     QVERIFY(directory_->isValid());
+    kinds_are_unknown = false;
+    stat_errno = 0;
 }
 
 void LayerDirectoryTest::missingRootIsEmpty() {
@@ -198,6 +232,32 @@ void LayerDirectoryTest::unreadableDirectoryIsAnError() {
     QCOMPARE(::chmod(path("store/layers/closed").c_str(), 0700), 0);
     QVERIFY(!listed.ok());
     QVERIFY(listed.status().code == Code::Access);
+}
+
+void LayerDirectoryTest::entryThatCannotBeLookedAtIsAnError_data() {
+    QTest::addColumn<int>("error");
+    QTest::addColumn<bool>("is_listed");
+    QTest::addRow("found") << 0 << true;
+    QTest::addRow("vanished since it was listed") << ENOENT << true;
+    QTest::addRow("the disk fails") << EIO << false;
+    QTest::addRow("access denied") << EACCES << false;
+}
+
+/// Otherwise an image whose layers are all there would be marked as incomplete.
+void LayerDirectoryTest::entryThatCannotBeLookedAtIsAnError() {
+    QFETCH(const int, error);
+    QFETCH(const bool, is_listed);
+    make_directory("store/blobs/sha256");
+    make_file("store/blobs/sha256/" + digest_hex);
+    kinds_are_unknown = true;
+    stat_errno = error;
+    const auto listed = list(LayerLayout::Oci);
+    kinds_are_unknown = false;
+    QCOMPARE(listed.ok(), is_listed);
+    if (is_listed)
+        QCOMPARE(has_layer(listed, digest), error == 0);
+    else
+        QCOMPARE(listed.status().sys_errno, error);
 }
 
 QTEST_APPLESS_MAIN(LayerDirectoryTest)
