@@ -72,5 +72,9 @@ int main(int argc, char **argv) {
     char config[4352];
     snprintf(config, sizeof config, "{\"root\": \"%s\"}", argv[1]);
     put_and_get(api, config, &spec);
+    if (fflush(stdout) != 0) { /* What printf only kept is written here. */
+        perror("put_get: standard output");
+        return EXIT_FAILURE;
+    }
     return EXIT_SUCCESS;
 }

@@ -48,8 +48,8 @@ void AppendedFile::append(const std::vector<std::uint8_t> &bytes) {
     for (std::size_t done = 0; done < bytes.size();) {
         const ssize_t written = pwrite(descriptor_, bytes.data() + done, bytes.size() - done,
                                        static_cast<off_t>(offset_ + done));
-        if (written < 0 && errno != EINTR)
-            throw system_error(path_, errno);
+        if (written == 0 || (written < 0 && errno != EINTR))
+            throw system_error(path_, written == 0 ? EIO : errno);
         done += written < 0 ? 0 : static_cast<std::size_t>(written);
     }
     if (fdatasync(descriptor_) != 0)
