@@ -28,7 +28,8 @@ AppendedFile::AppendedFile(const std::string &path, std::size_t allocated_bytes)
         fail(path);
     const std::vector<std::uint8_t> zeros(std::min<std::size_t>(allocated_bytes, 1u << 20));
     for (std::size_t done = 0; done < allocated_bytes; done += zeros.size())
-        if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(done)) < 0)
+        if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(done)) !=
+            static_cast<ssize_t>(zeros.size()))
             fail(path);
     if (::fsync(fd_) != 0)
         fail(path);
@@ -138,8 +139,8 @@ std::size_t read_all(const std::string &directory) {
         const std::unique_ptr<std::uint8_t[]> memory(new std::uint8_t[size]);
         for (std::size_t done = 0; done < size;) {
             const ssize_t got = ::read(fd, memory.get() + done, size - done);
-            if (got <= 0)
-                break;
+            if (got <= 0) // Less would take less time.
+                fail(entry.path());
             done += static_cast<std::size_t>(got);
         }
         ::close(fd);

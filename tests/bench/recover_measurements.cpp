@@ -88,8 +88,11 @@ static std::string output_of(const std::string &program, std::vector<std::string
         throw std::system_error(failed, std::generic_category(), program);
     char text[256] = {};
     std::size_t length = 0;
-    for (ssize_t got; (got = ::read(ends[0], text + length, sizeof text - 1 - length)) > 0;)
+    ssize_t got;
+    while ((got = ::read(ends[0], text + length, sizeof text - 1 - length)) > 0)
         length += static_cast<std::size_t>(got);
+    if (got < 0)
+        throw std::system_error(errno, std::generic_category(), program);
     ::close(ends[0]);
     int status = 0;
     ::waitpid(child, &status, 0);

@@ -656,5 +656,9 @@ void make_worn_store(const Fixture &fixture) {
     bytes[label] ^= 1;
     const std::size_t end = (bytes.find_last_not_of('\0') + 8) / 8 * 8;
     bytes.replace(end, 24, "WBB1 that was being cut.");
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    std::ofstream out(path, std::ios::binary | std::ios::trunc);
+    out << bytes;
+    out.close();
+    if (in.bad() || out.fail())
+        throw Broken("the record could not be damaged");
 }

@@ -375,7 +375,7 @@ static void copy_file(const char *from, const char *to) {
     CHECK(in != NULL && out != NULL);
     while ((got = fread(bytes, 1, sizeof bytes, in)) > 0)
         CHECK(fwrite(bytes, 1, got, out) == got);
-    CHECK(fclose(in) == 0 && fclose(out) == 0);
+    CHECK(!ferror(in) && fclose(in) == 0 && fclose(out) == 0);
 }
 
 static void two_copies_under_two_paths_lock_each_other_out(void) {

@@ -248,7 +248,7 @@ static int add_fingerprint(const char *path, const struct stat *found, int kind,
         CHECK(file != NULL);
         while (left-- > 0 && (byte = fgetc(file)) != EOF)
             sum = mixed(sum ^ (uint64_t)(unsigned)byte);
-        CHECK(fclose(file) == 0);
+        CHECK(!ferror(file) && fclose(file) == 0);
     }
     for (; *base; ++base)
         sum = mixed(sum ^ (unsigned char)*base);

@@ -137,10 +137,26 @@ static void run_host(const play *of, const char *role, const char *more, char *l
     _exit(127);
 }
 
+/** Takes one packet; 0 when there is none yet or will be none. A host that is killed with something
+ *  unread in its socket resets it, behind all that it had sent. What else fails is no end: what had
+ *  been acknowledged would not be looked for. */
+static int receive(const host_process *host, acknowledgement *packet, int flags) {
+    ssize_t got;
+    do
+        got = recv(host->socket, packet, sizeof *packet, flags);
+    while (got < 0 && errno == EINTR);
+    if (got == (ssize_t)sizeof *packet)
+        return 1;
+    if (got > 0)
+        fail("the host sent %zd bytes of a packet", got);
+    must(got == 0 || errno == ECONNRESET || (flags != 0 && errno == EAGAIN), "recv");
+    return 0;
+}
+
 /** Waits for the host to say this; 0 if it ended before. */
 static int wait_for(const host_process *host, uint32_t wanted) {
     acknowledgement packet;
-    while (recv(host->socket, &packet, sizeof packet, 0) == sizeof packet)
+    while (receive(host, &packet, 0))
         if (packet.said == wanted)
             return 1;
     return 0;
@@ -211,7 +227,7 @@ static void attach_tracer(host_process *host, const blow *end) {
 /** Takes one packet into account; 0 when the host has ended. */
 static int take_packet(const host_process *host, play *of, int flags, int is_late) {
     acknowledgement packet;
-    if (recv(host->socket, &packet, sizeof packet, flags) != sizeof packet)
+    if (!receive(host, &packet, flags))
         return 0;
     if (packet.said == SAID_WRONG) {
         show_printed(host);

@@ -54,10 +54,11 @@ std::string WorkerProcess::ask_text(const std::string &request) {
     char *line = nullptr;
     std::size_t room = 0;
     const ssize_t length = ::getline(&line, &room, from_);
-    std::string answer(line ? line : "", length > 0 ? static_cast<std::size_t>(length - 1) : 0);
+    const bool is_whole = length > 0 && line[length - 1] == '\n';
+    std::string answer(is_whole ? line : "", is_whole ? static_cast<std::size_t>(length - 1) : 0);
     std::free(line);
     const std::string who = program_.substr(program_.rfind('/') + 1);
-    if (length <= 0)
+    if (!is_whole)
         throw std::runtime_error(who + ": ended at the request \"" + request + '"');
     const std::string verdict = answer.substr(0, answer.find(' '));
     answer.erase(0, verdict.size() + 1);
