@@ -18,6 +18,12 @@ Committer::Committer(Disk &disk, Index &index, Background background, const Host
       degraded_(recovered_.degraded), revision_(recovered_.revision),
       generation_(recovered_.generation), journal_bytes_(journal_->offset()) {}
 
+PutImage::PutImage(FramePtr its_frame, PutCondition its_condition,
+                   std::uint64_t its_expected_revision)
+    : frame(std::move(its_frame)), condition(its_condition),
+      expected_revision(its_expected_revision), given_created_ns(image_of(*frame)->created_ns()),
+      given_updated_ns(image_of(*frame)->updated_ns()) {}
+
 static std::size_t bytes_of(const Submission &submission) {
     std::size_t bytes = 0;
     for (const PutImage &image : submission.images)
@@ -119,9 +125,12 @@ Status Committer::plan_put(Submission &submission, std::int64_t now_ns) {
     batch_added_ += added;
     const std::uint64_t revision = next_revision_++;
     for (std::size_t i = 0; i < states_.size(); ++i) {
-        Frame &frame = *submission.images[i].frame;
+        const PutImage &image = submission.images[i];
+        Frame &frame = *image.frame;
         frame.revision = revision;
-        set_times(frame, states_[i].present ? states_[i].created_ns : now_ns, now_ns);
+        const std::int64_t known_ns = states_[i].present ? states_[i].created_ns : now_ns;
+        set_times(frame, image.given_created_ns != 0 ? image.given_created_ns : known_ns,
+                  image.given_updated_ns != 0 ? image.given_updated_ns : now_ns);
         batch_.add(frame, frame.payload_span());
         batch_removal_bytes_ += removal_bytes(frame);
         overlay_[name_of(submission.images[i])] = {true, revision, image_of(frame)->created_ns()};

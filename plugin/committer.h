@@ -30,9 +30,15 @@ namespace waybill {
 enum class PutCondition { Any, IfAbsent, IfRevision };
 
 struct PutImage {
+    PutImage(FramePtr its_frame, PutCondition its_condition, std::uint64_t its_expected_revision);
+
     FramePtr frame;
-    PutCondition condition = PutCondition::Any;
-    std::uint64_t expected_revision = 0;
+    PutCondition condition;
+    std::uint64_t expected_revision;
+    /// As the host gave them, 0: not at all. The frame has what the last plan made of them, and a
+    /// batch for which there was no room is planned anew.
+    std::int64_t given_created_ns;
+    std::int64_t given_updated_ns;
 };
 
 enum class Verb { Put, Remove, Prune, AcceptLoss };

@@ -336,10 +336,8 @@ Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
 
 void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns) {
     auto *image = const_cast<record::Image *>(image_of(frame));
-    if (image->created_ns() == 0)
-        image->mutate_created_ns(created_ns);
-    if (image->updated_ns() == 0)
-        image->mutate_updated_ns(updated_ns);
+    image->mutate_created_ns(created_ns);
+    image->mutate_updated_ns(updated_ns);
 }
 
 /// Vector entry, one Key table and its two strings, each rounded up.

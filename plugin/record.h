@@ -95,7 +95,7 @@ FramePtr copy_frame(const Frame &frame);
 Result<FramePtr> encode_image(const ImageSpec &spec, ReferenceMode mode,
                               std::uint64_t record_bytes_max);
 
-/// Sets the times of creation and of update of a frame that encode_image made, where it has none.
+/// Sets the times of creation and of update of a frame that encode_image made.
 void set_times(Frame &frame, std::int64_t created_ns, std::int64_t updated_ns);
 
 std::vector<std::uint8_t> encode_removal(std::span<const Key> keys);

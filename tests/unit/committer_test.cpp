@@ -18,7 +18,8 @@ namespace {
 
 /// A writer on a MemoryDisk. Snapshots are written when the test says so.
 struct Writer {
-    explicit Writer(MemoryDisk &its_disk) : disk(its_disk) {
+    explicit Writer(MemoryDisk &its_disk, const CommitterLimits &its_limits = {1000, 1u << 30})
+        : disk(its_disk), limits(its_limits) {
         Result<Recovered> recovered = recover_store(disk, {false, ReferenceMode::Opaque}, index);
         if (!recovered.ok())
             qFatal("%s", recovered.status().message.c_str());
@@ -49,7 +50,7 @@ struct Writer {
     MemoryDisk &disk;
     Index index;
     Host host = quiet_host();
-    CommitterLimits limits{1000, 1u << 30};
+    CommitterLimits limits;
     std::string not_mended;
     bool degraded = false;
     std::vector<std::function<void()>> jobs;
@@ -123,6 +124,7 @@ class CommitterTest : public QObject {
     void acceptanceDuringASnapshotOutlivesARestart();
     void acceptanceDoesNotCoverTheSamePlaceOfTheNextSnapshot();
     void soundFileIsNotKeptAsDamaged();
+    void refusedPutLeavesItsTimesToNobody();
 };
 
 void CommitterTest::acceptanceOutlivesARestart_data() {
@@ -225,6 +227,42 @@ void CommitterTest::soundFileIsNotKeptAsDamaged() {
     QVERIFY(writer.committer->rotate().ok());
     writer.write_snapshots();
     QVERIFY2(disk.kept.size() == 1, "the snapshot that replaced the damaged one was kept, too");
+}
+
+/// Both in one batch, for which there is no room: each is tried by itself then.
+void CommitterTest::refusedPutLeavesItsTimesToNobody() {
+    MemoryDisk disk;
+    Writer writer(disk);
+    disk.capacity = 0;
+    for (const auto &[name, content] : disk.contents)
+        disk.capacity += content->bytes.size();
+    std::vector<Submission> arrivals(2);
+    const std::string long_text(200'000, 'x');
+    const SampleImage sample{"a", "large"};
+    ImageSpec large = sample.spec();
+    std::vector<std::string> keys;
+    for (int i = 0; i < 60; ++i)
+        keys.push_back(std::to_string(i));
+    for (const std::string &key : keys)
+        large.annotations.push_back({key, std::string_view(long_text).substr(0, 4000)});
+    large.created_ns = 5;
+    large.updated_ns = 6;
+    Result<FramePtr> frame =
+        encode_image(large, ReferenceMode::Opaque, limits::record_bytes_max_default);
+    QVERIFY(frame.ok());
+    arrivals[0].images.push_back({std::move(*frame), PutCondition::Any, 0});
+    arrivals[1].images.push_back(put_image({"a", "1"}));
+    std::vector<OperationPtr> operations;
+    for (Submission &submission : arrivals)
+        operations.push_back(submission.operation = std::make_shared<Operation>());
+    writer.committer->commit_round(arrivals);
+    QCOMPARE(operations[0]->outcome().status.code, Code::NoSpace);
+    QVERIFY(operations[1]->outcome().status.ok());
+    const Frame *stored = writer.index.find("default", "a");
+    QVERIFY(stored);
+    QVERIFY2(image_of(*stored)->created_ns() == writer.host.clock_ns(),
+             "an image took over when another, which was refused, had been created");
+    QCOMPARE(image_of(*stored)->updated_ns(), writer.host.clock_ns());
 }
 
 QTEST_APPLESS_MAIN(CommitterTest)
