@@ -67,7 +67,7 @@ void Committer::close_journal() {
         return;
     guard({}, [this] {
         const Status closed = append_close(*journal_, next_revision_ - 1, reserve_bytes(index_));
-        if (!closed.ok() && closed.code != Code::NoSpace)
+        if (!closed.ok() && !wrote_nothing(closed))
             log(Severity::Warning, "the journal was not marked as closed: ", closed);
     });
 }
@@ -122,6 +122,11 @@ Status Committer::plan_put(Submission &submission, std::int64_t now_ns) {
         return over_limit("", "the store holds " + std::to_string(index_.image_count()) +
                                   " images, at most " + std::to_string(limits_.images_max) +
                                   " are allowed");
+    // As if nothing were replaced: the images of one batch make no difference to such a bound.
+    if (index_.live_bytes() + batch_.size_bytes() + bytes_of(submission) > limits_.live_bytes)
+        return over_limit("", "the store holds " + std::to_string(index_.live_bytes()) +
+                                  " bytes of records, at most " +
+                                  std::to_string(limits_.live_bytes) + " are allowed");
     batch_added_ += added;
     const std::uint64_t revision = next_revision_++;
     for (std::size_t i = 0; i < states_.size(); ++i) {
@@ -288,7 +293,7 @@ void Committer::commit(Taken taken) {
     reserve_memory(taken);
     Status status = append(batch_removal_bytes_, !puts);
     overlay_.clear();
-    if (status.code == Code::NoSpace && taken.size() > 1) {
+    if (wrote_nothing(status) && taken.size() > 1) {
         // What fits still goes in, and a remove must not fail for the put beside it.
         next_revision_ = first_revision;
         for (std::size_t i = 0; i < taken.size(); ++i) {
@@ -301,7 +306,7 @@ void Committer::commit(Taken taken) {
         return;
     }
     // After Io what was written may yet turn up: its revisions are never used again.
-    if (status.code == Code::NoSpace)
+    if (wrote_nothing(status))
         next_revision_ = first_revision;
     for (Submission &submission : taken) {
         Outcome &outcome = submission.operation->draft();
@@ -321,7 +326,7 @@ void Committer::commit(Taken taken) {
 Status Committer::append_alone(Outcome &outcome) {
     Status status = append(0, true);
     // After Io the batch may yet turn up: its revision is never used again.
-    if (status.code != Code::NoSpace)
+    if (!wrote_nothing(status))
         ++next_revision_;
     if (status.ok()) {
         outcome.revision = batch_.last_revision();
@@ -396,9 +401,11 @@ void Committer::rotate_if_needed() {
     const std::uint64_t bytes = journal_->offset();
     if (snapshot_failed_.exchange(false))
         rotation_retry_bytes_ = 2 * bytes;
-    const std::uint64_t threshold =
+    const std::uint64_t wanted =
         std::max({limits_.journal_bytes, limits::journal_live_factor * index_.live_bytes(),
                   rotation_retry_bytes_});
+    // Long before no more could be written.
+    const std::uint64_t threshold = std::min(wanted, limits::file_bytes_max / 2);
     if (bytes < threshold && !rotation_wanted_)
         return;
     rotation_wanted_ = false;

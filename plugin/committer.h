@@ -56,6 +56,7 @@ struct CommitterLimits {
     std::uint64_t images_max;
     std::uint64_t journal_bytes;
     std::size_t removal_bytes = limits::removal_bytes_max; ///< of one frame of a prune
+    std::uint64_t live_bytes = limits::live_bytes_max;     ///< of all records
 };
 
 struct CommitterStats {

@@ -53,10 +53,14 @@ Status JournalWriter::take_back(Disk &disk, std::uint64_t generation) {
     return disk.sync_directory();
 }
 
+std::uint64_t JournalWriter::space_for(std::uint64_t bytes, std::uint64_t reserve_bytes,
+                                       bool may_use_reserve) const {
+    return offset_ + bytes + (may_use_reserve ? 0 : reserve_bytes) + journal_end_bytes;
+}
+
 Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes,
                                    bool may_use_reserve) {
-    const std::uint64_t needed =
-        offset_ + bytes + (may_use_reserve ? 0 : reserve_bytes) + journal_end_bytes;
+    const std::uint64_t needed = space_for(bytes, reserve_bytes, may_use_reserve);
     if (needed <= allocated_bytes_)
         return {};
     if (!can_reserve_)
@@ -66,7 +70,7 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
         std::clamp(allocated_bytes_ / limits::journal_step_share, limits::journal_step_bytes_min,
                    limits::journal_step_bytes_max);
     Status status;
-    for (const std::uint64_t target : {needed + step, needed}) {
+    for (const std::uint64_t target : {std::min(needed + step, limits::file_bytes_max), needed}) {
         status = file_->allocate(allocated_bytes_, target - allocated_bytes_);
         if (status.ok()) {
             const std::uint64_t end = offset_ + bytes;
@@ -121,6 +125,10 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     if (failed_)
         return failure(Code::ReadOnly,
                        journal_name(header_.generation) + ": closed after a failed write");
+    if (space_for(batch.size_bytes(), reserve_bytes, may_use_reserve) > limits::file_bytes_max)
+        return failure(Code::Limit, journal_name(header_.generation) + ": would take more than " +
+                                        std::to_string(limits::file_bytes_max) +
+                                        " bytes, and no snapshot has replaced it");
     if (Status space = ensure_space(batch.size_bytes(), reserve_bytes, may_use_reserve);
         !space.ok()) {
         failed_ = space.code != Code::NoSpace;

@@ -30,8 +30,8 @@ class JournalWriter final {
                   std::uint64_t allocated_bytes);
 
     /// Writes and syncs. `reserve_bytes` must stay free behind the batch, unless
-    /// `may_use_reserve`. NoSpace: nothing has changed. Io: what reached the disk is unknown, and
-    /// this journal takes nothing more.
+    /// `may_use_reserve`. NoSpace, Limit: nothing has changed. Io: what reached the disk is
+    /// unknown, and this journal takes nothing more.
     Status append(Batch &batch, std::uint64_t reserve_bytes, bool may_use_reserve);
 
     const FileHeader &header() const { return header_; }
@@ -39,6 +39,8 @@ class JournalWriter final {
     bool failed() const { return failed_; }
 
   private:
+    std::uint64_t space_for(std::uint64_t bytes, std::uint64_t reserve_bytes,
+                            bool may_use_reserve) const;
     Status extend(std::uint64_t end);
     Status write_zeros_behind(std::uint64_t end);
     Status take_back_bytes(std::uint64_t bytes);
@@ -53,9 +55,14 @@ class JournalWriter final {
     bool can_reserve_ = true;
 };
 
+/// Whether append refused the batch before a byte of it could reach the disk.
+inline bool wrote_nothing(const Status &appended) {
+    return appended.code == Code::NoSpace || appended.code == Code::Limit;
+}
+
 /// Appends the mark that everything before it was durable. With it a damaged last record is told
-/// from one that was being written when the power went. NoSpace: it does not use the reserve, which
-/// a full store that is opened and closed again and again would lose to marks.
+/// from one that was being written when the power went. NoSpace, Limit: it does not use the
+/// reserve, which a full store that is opened and closed again and again would lose to marks.
 Status append_close(JournalWriter &journal, std::uint64_t revision, std::uint64_t reserve_bytes);
 
 } // namespace waybill

@@ -86,8 +86,13 @@ inline constexpr std::uint64_t revision_max = 1ull << 62;
 /// Recovery makes room for as many images as a file could hold, but for no more than this before it
 /// has seen them: a sparse file must not take memory.
 inline constexpr std::uint64_t images_expected_max = 1'000'000;
-/// A store file larger than this is not ours (records_max × average record × factor, rounded up).
+/// A store file larger than this is not read, so none is written.
 inline constexpr std::uint64_t file_bytes_max = 64ull << 30;
+/// The journal that a configuration may ask for: one that goes on while no snapshot can be written
+/// stays far below what is read.
+inline constexpr std::uint64_t journal_bytes_max = file_bytes_max / 4;
+/// All records: their snapshot, with the heads of its batches, stays below what is read.
+inline constexpr std::uint64_t live_bytes_max = file_bytes_max / 2;
 
 // --- documents ---------------------------------------------------------------------------------
 

@@ -405,7 +405,7 @@ Status Recovery::make_newest_durable() {
     if (newest_end_.last_batch_offset != 0 && !newest_is_closed_) {
         // A full disk must not keep the store from opening.
         Status closed = append_close(*out_.journal, out_.revision, reserve_bytes(index_));
-        if (!closed.ok() && closed.code != Code::NoSpace)
+        if (!closed.ok() && !wrote_nothing(closed))
             return closed;
     }
     return {};

@@ -255,8 +255,8 @@ Result<Settings> read_limits(const Section &root, Settings settings) {
                                limits::transaction_bytes_max);
     if (!record_bytes.ok())
         return record_bytes.status();
-    const auto journal_bytes = section.value().number("journalBytes", settings.journal_bytes,
-                                                      journal_bytes_floor, limits::file_bytes_max);
+    const auto journal_bytes = section.value().number(
+        "journalBytes", settings.journal_bytes, journal_bytes_floor, limits::journal_bytes_max);
     if (!journal_bytes.ok())
         return journal_bytes.status();
     settings.images_max = images.value();

@@ -125,6 +125,7 @@ class CommitterTest : public QObject {
     void acceptanceDoesNotCoverTheSamePlaceOfTheNextSnapshot();
     void soundFileIsNotKeptAsDamaged();
     void refusedPutLeavesItsTimesToNobody();
+    void putBeyondWhatRecoveryReadsIsRefused();
 };
 
 void CommitterTest::acceptanceOutlivesARestart_data() {
@@ -263,6 +264,20 @@ void CommitterTest::refusedPutLeavesItsTimesToNobody() {
     QVERIFY2(image_of(*stored)->created_ns() == writer.host.clock_ns(),
              "an image took over when another, which was refused, had been created");
     QCOMPARE(image_of(*stored)->updated_ns(), writer.host.clock_ns());
+}
+
+void CommitterTest::putBeyondWhatRecoveryReadsIsRefused() {
+    MemoryDisk disk;
+    Writer writer(disk, {.images_max = 1000, .journal_bytes = 1u << 30, .live_bytes = 2000});
+    QVERIFY(writer.commit(put({"a", "1"}))->status.ok());
+    const ScratchStore::OutcomePtr refused = writer.commit(put({"b", std::string(1500, 'b')}));
+    QCOMPARE(refused->status.code, Code::Limit);
+    QVERIFY(writer.commit(put({"c", "1"}))->status.ok());
+    Index index;
+    Result<Recovered> recovered = recover_store(disk, {}, index);
+    QVERIFY(recovered.ok());
+    QVERIFY(recovered->damage.empty());
+    QCOMPARE(images_in(index), (Images{{"a", "1"}, {"c", "1"}}));
 }
 
 QTEST_APPLESS_MAIN(CommitterTest)

@@ -131,6 +131,7 @@ class JournalTest : public QObject {
   private slots:
     void batchesAreReadBackFromARealFile();
     void batchesAreReadBackInOrder();
+    void batchBeyondWhatRecoveryReadsIsRefused();
     void tornLastBatchIsDropped_data();
     void tornLastBatchIsDropped();
     void lastBatchWithAnyByteFlippedIsTheTail();
@@ -192,6 +193,33 @@ void JournalTest::batchesAreReadBackFromARealFile() {
     QCOMPARE(end->end_offset, (*writer)->offset());
     QCOMPARE(end->tail_bytes, std::uint64_t{0});
     QVERIFY(replay.damage().empty());
+}
+
+/// On a sparse file: 64 GiB of it are zeros.
+void JournalTest::batchBeyondWhatRecoveryReadsIsRefused() {
+    QTemporaryDir directory;
+    Result<std::unique_ptr<PosixDisk>> disk =
+        PosixDisk::open(directory.path().toStdString() + "/store", true);
+    QVERIFY(disk.ok());
+    Result<std::unique_ptr<File>> file = (*disk)->open("journal.1", OpenMode::Create);
+    QVERIFY(file.ok());
+    constexpr std::uint64_t room = 1024, end = limits::file_bytes_max - room;
+    static constexpr std::uint8_t zero[1] = {};
+    QVERIFY((*file)->write(end - 1, zero).ok());
+    FileHeader header{};
+    header.generation = 1;
+    JournalWriter writer(std::move(*file), header, end, end);
+    Batch large = one_put({"a", std::string(2 * room, 'x')}, 1);
+    const Status refused = writer.append(large, 0, false);
+    QCOMPARE(refused.code, Code::Limit);
+    QVERIFY2(refused.message.starts_with("journal.1: "), refused.message.c_str());
+    Batch reserving = one_put({"a", "1"}, 1);
+    QCOMPARE(writer.append(reserving, room, false).code, Code::Limit);
+    QVERIFY2(writer.append(reserving, room, true).ok(), "removing must go on");
+    QVERIFY(!writer.failed());
+    Result<std::unique_ptr<File>> written = (*disk)->open("journal.1", OpenMode::Read);
+    QVERIFY(written.ok());
+    QVERIFY((*written)->size().value() <= limits::file_bytes_max);
 }
 
 void JournalTest::batchesAreReadBackInOrder() {

@@ -141,6 +141,9 @@ void SettingsTest::wrongValueNamesItsKey_data() {
         "key 'root' stands twice");
     row("images twice", R"({"root": "/r", "limits": {"images": 7, "images": 7}})", "config",
         "key 'images' stands twice");
+    row("journal that recovery would not read",
+        R"({"root": "/r", "limits": {"journalBytes": 68719476736}})", "config.limits.journalBytes",
+        "to 17179869184");
     row("journal small", R"({"root": "/r", "limits": {"journalBytes": 65535}})",
         "config.limits.journalBytes", "from 65536");
 }
