@@ -11,12 +11,14 @@
 namespace waybill {
 
 Committer::Committer(Disk &disk, Index &index, Background background, const Host &host,
-                     const CommitterLimits &limits, Recovered recovered)
+                     const CommitterLimits &limits, Recovered recovered,
+                     LookAtLayers look_at_layers)
     : disk_(disk), index_(index), background_(std::move(background)), host_(host), limits_(limits),
-      recovered_(std::move(recovered)), journal_(std::move(recovered_.journal)),
-      next_revision_(recovered_.revision + 1), loss_mark_(recovered_.loss_mark),
-      degraded_(recovered_.degraded), revision_(recovered_.revision),
-      generation_(recovered_.generation), journal_bytes_(journal_->offset()) {}
+      look_at_layers_(std::move(look_at_layers)), recovered_(std::move(recovered)),
+      journal_(std::move(recovered_.journal)), next_revision_(recovered_.revision + 1),
+      loss_mark_(recovered_.loss_mark), degraded_(recovered_.degraded),
+      revision_(recovered_.revision), generation_(recovered_.generation),
+      journal_bytes_(journal_->offset()) {}
 
 PutImage::PutImage(FramePtr its_frame, PutCondition its_condition,
                    std::uint64_t its_expected_revision)
@@ -218,17 +220,68 @@ void Committer::publish(Taken taken) noexcept {
         if (!outcome.status.ok())
             continue;
         transactions_.fetch_add(outcome.revision != 0, std::memory_order_relaxed);
-        for (PutImage &image : submission.images)
+        for (PutImage &image : submission.images) {
+            if (keeps_mark(*image.frame)) {
+                image.frame->flags |= frame_flag_incomplete;
+                image.incomplete = image.frame.get();
+                submission.looks_again = true;
+            }
             index_.put(image.frame.release());
+        }
         if (submission.verb == Verb::Remove && outcome.existed)
             index_.erase(submission.key.name_space, submission.key.reference);
+    }
+}
+
+/// Whether the image in whose place `frame` comes lacked a layer when it was looked at, and `frame`
+/// depends on all of its layers, too.
+bool Committer::keeps_mark(const Frame &frame) const noexcept {
+    const Frame *held = look_at_layers_
+                            ? index_.find(namespace_of(frame), reference_of(frame), frame.key_hash)
+                            : nullptr;
+    if (!held || (held->flags_now() & frame_flag_incomplete) == 0)
+        return false;
+    const LayerList before(*image_of(*held)), now(*image_of(frame));
+    for (std::uint32_t i = 0; i < before.size(); ++i)
+        if (i >= now.size() || !std::ranges::equal(before.id(i), now.id(i)))
+            return false;
+    return true;
+}
+
+/// The layers may have come since: whoever pulled them and puts the image must see it complete
+/// then, and one that is put with another label must not seem so.
+void Committer::answer_after_look(Taken taken) noexcept {
+    const auto waits = [](const Submission &submission) { return submission.looks_again; };
+    if (std::ranges::none_of(taken, waits))
+        return;
+    try {
+        std::vector<OperationPtr> operations;
+        std::vector<Key> names;
+        for (const Submission &submission : taken)
+            if (submission.looks_again) {
+                operations.push_back(submission.operation);
+                for (const PutImage &image : submission.images)
+                    if (image.incomplete) // Nothing has been published since.
+                        names.push_back(key_of(*image.incomplete));
+            }
+        background_([this, names, operations] {
+            look_at_layers_(names);
+            for (const OperationPtr &operation : operations)
+                operation->finish();
+        });
+    } catch (...) {
+        // What is durable is durable; the mark stays until the next look.
+        for (Submission &submission : taken)
+            if (submission.looks_again)
+                submission.operation->finish();
     }
 }
 
 /// All have ended before anybody wakes.
 void Committer::answer(Taken taken) noexcept {
     for (Submission &submission : taken)
-        submission.operation->end();
+        if (!submission.looks_again)
+            submission.operation->end();
     const Bell *rung = nullptr;
     for (const Submission &submission : taken) {
         Bell &bell = *submission.operation->bell();
@@ -236,6 +289,7 @@ void Committer::answer(Taken taken) noexcept {
             bell.ring();
         rung = &bell;
     }
+    answer_after_look(taken);
 }
 
 /// Runs one step of the writer. What is thrown (memory ran out) becomes the outcome of everything

@@ -39,6 +39,8 @@ struct PutImage {
     /// batch for which there was no room is planned anew.
     std::int64_t given_created_ns;
     std::int64_t given_updated_ns;
+    const Frame *incomplete =
+        nullptr; ///< what became of `frame`, if its layers are to be looked at
 };
 
 enum class Verb { Put, Remove, Prune, AcceptLoss };
@@ -49,6 +51,7 @@ struct Submission {
     std::vector<PutImage> images; ///< put
     Key key;                      ///< remove
     KeepList keep;                ///< prune
+    bool looks_again = false;     ///< put: ends when the layers of its images have been looked at
     std::string report_json;      ///< passed on to the outcome
 };
 
@@ -67,11 +70,13 @@ struct CommitterStats {
 
 /// Runs a job beside the writer's thread. Jobs catch what they throw.
 using Background = std::function<void(std::function<void()>)>;
+/// Looks again at the layers of images that are marked incomplete. Throws nothing.
+using LookAtLayers = std::function<void(const std::vector<Key> &)>;
 
 class Committer final {
   public:
     Committer(Disk &disk, Index &index, Background background, const Host &host,
-              const CommitterLimits &limits, Recovered recovered);
+              const CommitterLimits &limits, Recovered recovered, LookAtLayers look_at_layers = {});
 
     /// Commits all that has arrived. Takes no memory beyond that of the operations themselves
     /// once the journal is being written.
@@ -122,6 +127,8 @@ class Committer final {
     void log(Severity severity, const char *what, const Status &cause) noexcept;
     void publish(Taken taken) noexcept;
     void answer(Taken taken) noexcept;
+    void answer_after_look(Taken taken) noexcept;
+    bool keeps_mark(const Frame &frame) const noexcept;
     void rotate_if_needed();
     void start_snapshot(FileHeader header);
     void snapshot_ended(const Status &status) noexcept;
@@ -131,6 +138,7 @@ class Committer final {
     Background background_;
     const Host &host_;
     CommitterLimits limits_;
+    const LookAtLayers look_at_layers_; ///< empty: no image is ever incomplete
     Recovered recovered_;
     std::unique_ptr<JournalWriter> journal_;
 

@@ -50,17 +50,17 @@ Status ask(Present &present, const std::optional<LayerSettings> &settings, const
     return {};
 }
 
-} // namespace
-
-Result<LayerCheck> check_layers(Index &index, const std::optional<LayerSettings> &settings,
-                                const Host &host) {
+/// `for_each_image(visit)` calls visit(frame) for each.
+template <typename Images>
+Result<LayerCheck> check(Index &index, Images for_each_image,
+                         const std::optional<LayerSettings> &settings, const Host &host) {
     LayerCheck result;
     result.asked = host.layer_present || settings;
     if (!result.asked)
         return result;
     const bool configs = !host.layer_present;
     Present present;
-    index.scan([&](const Frame &frame) {
+    for_each_image([&](const Frame &frame) {
         for_each_blob(frame, configs,
                       [&](std::string key) { present.try_emplace(std::move(key)); });
     });
@@ -70,7 +70,7 @@ Result<LayerCheck> check_layers(Index &index, const std::optional<LayerSettings>
         result.missing_layers += !here;
     result.distinct_layers = present.size();
     // Twice over the images, so that no lock is held while the host or the disk is asked.
-    index.scan([&](const Frame &frame) {
+    for_each_image([&](const Frame &frame) {
         bool known = true, complete = true;
         for_each_blob(frame, configs, [&](const std::string &key) {
             const auto found = present.find(key);
@@ -84,6 +84,23 @@ Result<LayerCheck> check_layers(Index &index, const std::optional<LayerSettings>
         result.incomplete_images += !complete;
     });
     return result;
+}
+
+} // namespace
+
+Result<LayerCheck> check_layers(Index &index, const std::optional<LayerSettings> &settings,
+                                const Host &host) {
+    return check(
+        index, [&](auto visit) { index.scan(visit); }, settings, host);
+}
+
+Result<LayerCheck> check_layers(Index &index, const std::vector<ImagePin> &images,
+                                const std::optional<LayerSettings> &settings, const Host &host) {
+    const auto for_each = [&](auto visit) {
+        for (const ImagePin &image : images)
+            visit(image->frame());
+    };
+    return check(index, for_each, settings, host);
 }
 
 } // namespace waybill

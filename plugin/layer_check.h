@@ -9,6 +9,7 @@
 #include "settings.h"
 
 #include <cstdint>
+#include <vector>
 
 namespace waybill {
 
@@ -22,5 +23,8 @@ struct LayerCheck {
 /// May run beside a committer: images that are put meanwhile keep the mark they have.
 Result<LayerCheck> check_layers(Index &index, const std::optional<LayerSettings> &settings,
                                 const Host &host);
+/// The same for some images.
+Result<LayerCheck> check_layers(Index &index, const std::vector<ImagePin> &images,
+                                const std::optional<LayerSettings> &settings, const Host &host);
 
 } // namespace waybill

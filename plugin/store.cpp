@@ -193,7 +193,10 @@ Status Store::recover_now(Outcome &outcome) {
                 workers->run_background(std::move(job));
             },
             host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
-            std::move(*recovered));
+            std::move(*recovered),
+            layers->asked
+                ? LookAtLayers([this](const std::vector<Key> &names) { look_at_layers(names); })
+                : LookAtLayers());
         try {
             submissions_ = std::make_unique<Submissions>(*committer_);
             workers_->run_service([submissions = submissions_.get()] {
@@ -207,6 +210,23 @@ Status Store::recover_now(Outcome &outcome) {
         }
     }
     return {};
+}
+
+void Store::look_at_layers(const std::vector<Key> &names) noexcept {
+    try {
+        std::vector<ImagePin> images;
+        bool out_of_memory = false;
+        for (const Key &name : names)
+            if (ImagePin image = index_.pin(name.name_space, name.reference, &out_of_memory))
+                images.push_back(std::move(image));
+        const Result<LayerCheck> looked = check_layers(index_, images, settings_.layers, host_);
+        if (!looked.ok())
+            host_.log(Severity::Warning,
+                      "whether incomplete images have their layers by now is not known: " +
+                          looked.status().message);
+    } catch (...) {
+        // Out of memory: the marks stay as they are.
+    }
 }
 
 Result<OperationPtr> Store::refresh() {

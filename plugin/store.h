@@ -86,6 +86,7 @@ class Store final {
     Status check_writable() const;
     Status recover_now(Outcome &outcome);
     Status refresh_now(Outcome &outcome);
+    void look_at_layers(const std::vector<Key> &names) noexcept;
     Status import_now(const OperationPtr &operation, const std::string &name_space,
                       const std::string &layout_dir, const std::string &reference);
     Result<Key> key_for(std::string_view name_space, std::string_view reference) const;

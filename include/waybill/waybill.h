@@ -170,7 +170,8 @@ typedef struct waybill_host {
     /** One line of log; severity as in syslog. The text is the library's, valid for the call. */
     void (*log)(void *payload, int32_t severity, const char *message);
     /** Is this layer on disk? Answers WAYBILL_LAYER_…. Called once per distinct layer id during
-     *  recover and refresh, instead of looking into the configured layer directory. */
+     *  recover and refresh, instead of looking into the configured layer directory; and for the
+     *  layers of incomplete images when one of them is put again. */
     int32_t (*layer_present)(void *payload, const char *layer_id);
     /** The time, for tests that need one of their own. */
     int64_t (*clock_ns)(void *payload);
@@ -410,6 +411,9 @@ typedef struct waybill_api {
     /** [thread-safe] Stores `count` images (1 to 10,000): all or none, as one transaction, in one
      *  revision. The future completes when they are on stable storage and visible to get.
      *  A name may stand in one call only once.
+     *  An image in the place of one that is WAYBILL_IMAGE_INCOMPLETE, and with the same layers or
+     *  more on top, keeps that mark until its layers have been looked at again, which is before
+     *  the future completes.
      *  Expected: WAYBILL_EINVAL and WAYBILL_ELIMIT at once; WAYBILL_EEXIST, WAYBILL_ECONFLICT and
      *  WAYBILL_ENOSPC from the future. */
     int32_t (*put)(waybill_store *store, const waybill_image_spec *images, uint32_t count,

@@ -69,6 +69,9 @@ class RefreshTest : public QObject {
     void failedRefreshChangesNothing();
     void imageThatBecameCompleteIsShownSo();
     void readerFollowsABackupThatWasPutBack();
+    void putOfAnIncompleteImageLooksAtItsLayersAgain_data();
+    void putOfAnIncompleteImageLooksAtItsLayersAgain();
+    void putThatCannotLookKeepsTheMark();
 };
 
 void RefreshTest::incompleteImageStaysSoWhileARefreshLooks() {
@@ -183,6 +186,73 @@ void RefreshTest::readerFollowsABackupThatWasPutBack() {
     QCOMPARE(writer.put({"a", "3"})->revision, revision);
     QVERIFY(reader.refresh().ok());
     QVERIFY2(reader.value("a") == "3", "a reader went on showing what the backup had undone");
+}
+
+void RefreshTest::putOfAnIncompleteImageLooksAtItsLayersAgain_data() {
+    QTest::addColumn<bool>("came");
+    QTest::addColumn<QString>("layer");
+    QTest::addColumn<bool>("incomplete");
+    const QString missing = QString::fromStdString(missing_layer);
+    const QString other = QString::fromStdString(present_layer);
+    QTest::newRow("another label, layer still missing") << false << missing << true;
+    QTest::newRow("the layer was pulled") << true << missing << false;
+    QTest::newRow("another layer in its place") << false << other << false;
+}
+
+/// A host that has pulled what was missing puts the image and looks at it: what it sees then must
+/// be true.
+void RefreshTest::putOfAnIncompleteImageLooksAtItsLayersAgain() {
+    QFETCH(const bool, came);
+    QFETCH(const QString, layer);
+    QFETCH(const bool, incomplete);
+    ScratchStore scratch;
+    std::atomic<bool> is_there{false};
+    std::atomic<int> asked{0};
+    Host host = quiet_host();
+    host.layer_present = [&](const char *id) {
+        ++asked;
+        return id == missing_layer && !is_there ? Presence::Missing : Presence::Present;
+    };
+    Result<std::unique_ptr<Store>> opened = Store::open(scratch.settings, host);
+    QVERIFY(opened.ok());
+    Store &store = **opened;
+    QVERIFY(ScratchStore::ended(store.recover())->status.ok());
+    const auto put = [&](const SampleImage &image) {
+        return ScratchStore::ended(store.put({image.request()}))->status.ok();
+    };
+    const auto is_incomplete = [&](const std::string &name) {
+        return (store.get({}, name, true).value()->frame().flags_now() & frame_flag_incomplete) !=
+               0;
+    };
+    QVERIFY(put({"a", "1", "default", missing_layer}));
+    QVERIFY(put({"other", "1", "default", present_layer}));
+    QVERIFY(ScratchStore::ended(store.refresh())->status.ok());
+    QVERIFY(is_incomplete("a"));
+    is_there = came;
+    asked = 0;
+    QVERIFY(put({"other", "2", "default", present_layer}));
+    QVERIFY2(asked == 0, "a put of a complete image looked at layers");
+    QVERIFY(put({"a", "2", "default", layer.toStdString()}));
+    QVERIFY2(is_incomplete("a") == incomplete,
+             incomplete ? "a put took the mark away, and nobody had looked at the layers"
+                        : "an image kept the mark although its layers are there");
+    QVERIFY(!is_incomplete("other"));
+}
+
+void RefreshTest::putThatCannotLookKeepsTheMark() {
+    QTemporaryDir layers;
+    const fs::path blobs = fs::path(layers.path().toStdString()) / "blobs" / "sha256";
+    fs::create_directories(blobs);
+    ScratchStore store;
+    store.settings.layers = LayerSettings{layers.path().toStdString(), LayerLayout::Oci};
+    QVERIFY(store.open().ok());
+    QVERIFY(store.put({"a", "1", "default", missing_layer})->status.ok());
+    QVERIFY(ScratchStore::ended(store->refresh())->status.ok());
+    fs::remove(blobs);
+    fs::create_directory_symlink("elsewhere", blobs);
+    QVERIFY2(store.put({"a", "2", "default", missing_layer})->status.ok(),
+             "a put failed that was durable");
+    QVERIFY(store->get({}, "a", true).value()->frame().flags_now() & frame_flag_incomplete);
 }
 
 QTEST_APPLESS_MAIN(RefreshTest)
