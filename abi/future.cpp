@@ -2,14 +2,38 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "future.h"
 
+#include "plugin/thread_memory.h"
+
+#include <charconv>
+#include <cstring>
+#include <iterator>
+#include <new>
+
 namespace waybill {
 
-static Status check(const waybill_future *future) {
+/// For threads that may be unable to hear that there is no memory: what counts is the code.
+static Status told(Code code, std::string_view text) noexcept {
+    if (has_thread_memory())
+        try {
+            return failure(code, std::string(text));
+        } catch (const std::bad_alloc &) {
+        }
+    return failure(code, "(no memory)");
+}
+
+static Status check(const waybill_future *future) noexcept {
     if (!future)
         return invalid("future", "NULL");
     if (future->fork_generation != forked::generation())
-        return failure(Code::Forked, "the future belongs to the parent process");
+        return told(Code::Forked, "the future belongs to the parent process");
     return {};
+}
+
+static Status timed_out(std::int64_t timeout_ms) noexcept {
+    char text[64] = "not done within ";
+    char *const digits = text + std::strlen(text);
+    std::strcpy(std::to_chars(digits, std::end(text), timeout_ms).ptr, " ms");
+    return told(Code::TimedOut, text);
 }
 
 Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
@@ -18,9 +42,9 @@ Status wait_for(waybill_future *future, std::int64_t timeout_ms) {
     Operation &operation = *future->operation;
     if (!operation.finished()) {
         if (future->notifier->is_calling() && timeout_ms != 0)
-            return failure(Code::Deadlock, "waiting inside a callback of this store");
+            return told(Code::Deadlock, "waiting inside a callback of this store");
         if (!operation.wait(timeout_ms))
-            return failure(Code::TimedOut, "not done within " + std::to_string(timeout_ms) + " ms");
+            return timed_out(timeout_ms);
     }
     // Its own code, whatever memory there is: "no memory" would say that nothing was stored.
     return copied(operation.outcome().status);
@@ -30,7 +54,7 @@ Status status_of(const waybill_future *future) {
     if (Status checked = check(future); !checked.ok())
         return checked;
     if (!future->operation->finished())
-        return failure(Code::Pending, "still under way");
+        return told(Code::Pending, "still under way");
     return copied(future->operation->outcome().status);
 }
 

@@ -3,6 +3,7 @@
 #include "pins.h"
 
 #include "forked.h"
+#include "thread_memory.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -192,6 +193,8 @@ void Pins::adopt(std::vector<Remains> remains) noexcept {
 }
 
 void Pins::sweep() noexcept {
+    if (!has_thread_memory())
+        return; // As below, but the exception would end the process.
     begin_sweep();
     try {
         const std::vector<const Frame *> still = pinned();

@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "status.h"
 
+#include "thread_memory.h"
+
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -62,11 +64,12 @@ Status thrown_failure() noexcept {
 }
 
 Status copied(const Status &status) noexcept {
-    try {
-        return status;
-    } catch (...) {
-        return {status.code, status.sys_errno, status.position, {}, "(no memory)"};
-    }
+    if (has_thread_memory())
+        try {
+            return status;
+        } catch (const std::bad_alloc &) {
+        }
+    return {status.code, status.sys_errno, status.position, {}, "(no memory)"};
 }
 
 } // namespace waybill

@@ -10,6 +10,8 @@
 #include "oci_fixture.h"
 
 #include <grp.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -435,6 +437,217 @@ static void recover_without_memory_is_refused_and_works_later(void) {
     free(root);
 }
 
+/** Takes what there is to the last block. Nobody has an arena of his own to take more from. */
+static void take_all_memory(void) {
+    size_t bytes;
+    for (bytes = 1 << 20; bytes >= 16; bytes /= 2)
+        while (malloc(bytes)) {
+        }
+}
+
+static void starve(void) {
+    leave_memory(0);
+    take_all_memory();
+}
+
+/** What a host calls on a thread when there is no memory at all, and what it hears. */
+typedef struct first_call {
+    const char *name;
+    void (*call)(const struct first_call *of);
+    int has_called; /**< before memory ran out, which threw nothing */
+    waybill_store *store;
+    waybill_image *image;
+    waybill_future *ended, *pending;
+} first_call;
+
+static void call_get(const first_call *of) {
+    waybill_image *image = NULL;
+    CHECK(api->get(of->store, NULL, "name", 1, &image, error_slot()) == WAYBILL_ENOMEM);
+    CHECK(api->get(of->store, NULL, "no name", 0, &image, error_slot()) == WAYBILL_ENOMEM);
+}
+
+static void call_put(const first_call *of) {
+    const waybill_image_spec spec = image_spec("other");
+    waybill_future *future = NULL;
+    CHECK(api->put(of->store, &spec, 1, &future, error_slot()) == WAYBILL_ENOMEM);
+}
+
+static void call_remove(const first_call *of) {
+    waybill_future *future = NULL;
+    CHECK(api->remove(of->store, NULL, "image0", &future, error_slot()) == WAYBILL_ENOMEM);
+}
+
+static void call_visit(const first_call *of) {
+    unsigned count = 0;
+    CHECK(api->visit(of->store, NULL, count_image, &count, error_slot()) == WAYBILL_ENOMEM);
+}
+
+/** What an operation came to does not hang on who asks. */
+static void ask_for_the_end(const first_call *of) {
+    CHECK(api->future_wait(of->ended, -1, error_slot()) == WAYBILL_ECONFLICT);
+    CHECK(api->future_status(of->ended) == WAYBILL_ECONFLICT);
+}
+
+static void wait_for_the_end(const first_call *of) {
+    CHECK(api->future_wait(of->pending, 0, error_slot()) == WAYBILL_ETIMEDOUT);
+    CHECK(api->future_status(of->pending) == WAYBILL_EPENDING);
+}
+
+static void ask_for_nothing(const first_call *of) {
+    (void)of;
+    CHECK(api->future_wait(NULL, 0, error_slot()) == WAYBILL_EINVAL);
+    CHECK(api->future_status(NULL) == WAYBILL_EINVAL);
+}
+
+/** Its store is gone, and another image is held still. */
+static void free_image(const first_call *of) { api->image_free(of->image); }
+
+static void free_future(const first_call *of) { api->future_free(of->ended); }
+
+static const first_call first_calls[] = {
+    {"get", call_get, 0, NULL, NULL, NULL, NULL},
+    {"put", call_put, 0, NULL, NULL, NULL, NULL},
+    {"remove", call_remove, 0, NULL, NULL, NULL, NULL},
+    {"visit", call_visit, 0, NULL, NULL, NULL, NULL},
+    {"ask for the end", ask_for_the_end, 0, NULL, NULL, NULL, NULL},
+    {"wait for the end", wait_for_the_end, 0, NULL, NULL, NULL, NULL},
+    {"ask for nothing", ask_for_nothing, 0, NULL, NULL, NULL, NULL},
+    {"free an image", free_image, 0, NULL, NULL, NULL, NULL},
+    {"free a future", free_future, 0, NULL, NULL, NULL, NULL},
+};
+
+static void *call_without_memory(void *payload) {
+    const first_call *const of = payload;
+    waybill_image_view view;
+    memset(&view, 0, sizeof view);
+    view.struct_size = sizeof view;
+    if (of->has_called)
+        CHECK(api->image_view(of->image, &view, error_slot()) == WAYBILL_OK);
+    starve();
+    of->call(of);
+    lift_memory();
+    return NULL;
+}
+
+/** Holds up the operation that asks. */
+static int32_t wait_for_ever(void *payload, const char *layer_id) {
+    (void)payload, (void)layer_id;
+    for (;;)
+        (void)pause();
+    return WAYBILL_LAYER_PRESENT;
+}
+
+static void make_first_call(void *payload) {
+    first_call of = *(const first_call *)payload;
+    waybill_image_spec conflicting = image_spec("image0");
+    char *const root = filled_store(1);
+    waybill_store *held_up;
+    waybill_host host;
+    pthread_t thread;
+    memset(&host, 0, sizeof host);
+    host.struct_size = sizeof host;
+    host.layer_present = wait_for_ever;
+    held_up = create_store(root, "", &host);
+    CHECK(api->recover(held_up, &of.pending, error_slot()) == WAYBILL_OK);
+    of.store = open_store(make_temp_dir());
+    put_one(of.store, "image0");
+    of.image = get_image(of.store, NULL, "image0");
+    (void)get_image(of.store, NULL, "image0"); /* Held for ever. */
+    conflicting.condition = WAYBILL_PUT_IF_REVISION;
+    conflicting.expected_revision = 12345;
+    CHECK(api->put(of.store, &conflicting, 1, &of.ended, error_slot()) == WAYBILL_OK);
+    CHECK(api->future_wait(of.ended, -1, error_slot()) == WAYBILL_ECONFLICT);
+    if (of.call == free_image)
+        close_store(of.store);
+    CHECK(pthread_create(&thread, NULL, call_without_memory, &of) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    remove_temp_dirs();
+}
+
+/** The C++ runtime has glibc allocate what it keeps for a thread at the thread's first exception,
+ *  and glibc ends the process when there is no memory for it. */
+static void a_thread_without_memory_for_its_first_exception_hears_of_it(void) {
+    size_t i;
+    int has_called;
+    CHECK(mallopt(M_ARENA_MAX, 1) == 1); /* Else each thread has some memory in hand. */
+    for (i = 0; i < sizeof first_calls / sizeof *first_calls; ++i)
+        for (has_called = 0; has_called <= 1; ++has_called) {
+            first_call of = first_calls[i];
+            of.has_called = has_called;
+            printf("  %s%s\n", of.name, has_called ? ", after a call" : "");
+            run_alone(make_first_call, &of);
+        }
+}
+
+static int32_t starve_worker(void *payload, const char *layer_id) {
+    (void)payload, (void)layer_id;
+    starve();
+    return WAYBILL_LAYER_PRESENT;
+}
+
+static int64_t starve_committer(void *payload) {
+    if (*(const int *)payload)
+        starve();
+    return 1;
+}
+
+static void starve_notifier(void *payload, waybill_future *future) {
+    waybill_image *image = NULL;
+    (void)future;
+    starve();
+    CHECK(api->get(payload, NULL, "no name", 0, &image, error_slot()) == WAYBILL_ENOMEM);
+    lift_memory();
+}
+
+static void starve_threads_of_a_store(void *payload) {
+    int is_committers_turn = 0;
+    waybill_future *future = NULL;
+    waybill_image_spec specs[2];
+    waybill_store *store;
+    waybill_host host;
+    int32_t status;
+    memset(&host, 0, sizeof host);
+    host.struct_size = sizeof host;
+    host.payload = &is_committers_turn;
+    host.layer_present = starve_worker;
+    host.clock_ns = starve_committer;
+    store = create_store(payload, "", &host);
+    CHECK(api->recover(store, &future, error_slot()) == WAYBILL_OK);
+    status = api->future_wait(future, -1, NULL);
+    lift_memory();
+    met->refused += status != WAYBILL_OK;
+    CHECK(status == WAYBILL_OK || is_shortage(status));
+    if (status != WAYBILL_OK) {
+        close_store(store);
+        host.layer_present = NULL;
+        store = create_store(payload, "", &host);
+        CHECK(recover_store(store) == 1);
+    }
+    specs[0] = image_spec("image1"), specs[1] = image_spec("image2");
+    CHECK(api->put(store, specs, 2, &future, error_slot()) == WAYBILL_OK);
+    CHECK(api->future_then(future, starve_notifier, store, error_slot()) == WAYBILL_OK);
+    CHECK(wait_and_free(future) == WAYBILL_OK);
+    CHECK(api->destroy(store, error_slot()) == WAYBILL_OK); /* The callback has ended. */
+    store = create_store(payload, "", &host);
+    (void)recover_store(store);
+    is_committers_turn = 1;
+    CHECK(api->remove(store, NULL, "image1", &future, error_slot()) == WAYBILL_OK);
+    status = api->future_wait(future, -1, NULL);
+    lift_memory();
+    met->refused += status != WAYBILL_OK;
+    CHECK(status == WAYBILL_OK || is_shortage(status));
+    is_committers_turn = 0;
+    CHECK(image_count(store) == (status == WAYBILL_OK ? 2 : 3));
+    close_store(store);
+}
+
+static void a_thread_of_the_store_without_memory_for_its_first_exception_lives_on(void) {
+    char *const root = filled_store(1);
+    CHECK(mallopt(M_ARENA_MAX, 1) == 1); /* Else each thread has some memory in hand. */
+    run_alone(starve_threads_of_a_store, root);
+    free(root);
+}
+
 /** What a store holds: names and numbers. */
 static int32_t sum_image(void *payload, waybill_image *image) {
     char name[64];
@@ -595,6 +808,8 @@ int main(int argc, char **argv) {
         TEST(create_without_memory_is_refused_and_works_later),
         TEST(recover_without_memory_is_refused_and_works_later),
         TEST(puts_without_memory_are_refused_and_memory_is_what_the_disk_is),
+        TEST(a_thread_without_memory_for_its_first_exception_hears_of_it),
+        TEST(a_thread_of_the_store_without_memory_for_its_first_exception_lives_on),
 #endif
     };
     int result;
