@@ -5,10 +5,12 @@
 // neither the committer nor other operations.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <list>
 #include <mutex>
+#include <thread>
 
 namespace waybill {
 
@@ -29,7 +31,7 @@ class Notifier final {
 
     /// Runs calls until stopped and none is left.
     void run() {
-        current() = this;
+        caller_.store(std::this_thread::get_id());
         std::unique_lock lock(mutex_);
         for (;;) {
             changed_.wait(lock, [this] { return stopped_ || !calls_.empty(); });
@@ -42,7 +44,7 @@ class Notifier final {
             call.clear();
             lock.lock();
         }
-        current() = nullptr;
+        caller_.store(std::thread::id());
     }
 
     void stop() {
@@ -52,19 +54,14 @@ class Notifier final {
     }
 
     /// Whether the calling thread is inside a call of this notifier.
-    bool is_calling() const { return current() == this; }
+    bool is_calling() const { return caller_.load() == std::this_thread::get_id(); }
 
   private:
-    static const Notifier *&current() {
-        // In the thread's own block: one that is allocated at first use aborts without memory.
-        [[gnu::tls_model("initial-exec")]] thread_local const Notifier *own = nullptr;
-        return own;
-    }
-
     std::mutex mutex_;
     std::condition_variable changed_;
     Calls calls_;
     bool stopped_ = false;
+    std::atomic<std::thread::id> caller_; ///< no thread's but while one runs the calls
 };
 
 } // namespace waybill

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 static const char *library_path;
@@ -168,6 +169,41 @@ static void too_few_threads_are_an_error_and_no_abort(void) {
     free(directory);
 }
 
+/** In a process of its own, which has not loaded the library yet. */
+static int serve_after_keys(const char *directory, int taken) {
+    char *const copy = strdup(directory);
+    pthread_key_t key;
+    void *handle;
+    while (taken-- > 0 && pthread_key_create(&key, NULL) == 0) {
+    }
+    api = load_table(library_path, &handle);
+    run_cycle(copy);
+    free(copy);
+    return 0;
+}
+
+static void check_served_after_keys(const char *directory, int taken) {
+    int status = 0;
+    pid_t child;
+    fflush(NULL);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        execl("/proc/self/exe", "abi_loading", library_path, "--after-keys", text("%d", taken),
+              directory, (char *)NULL);
+        _exit(127);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void a_host_that_has_taken_keys_of_threads_is_served(void) {
+    char *const directory = strdup(make_temp_dir());
+    /* A later one takes memory in each thread. With none at all Qt does not load. */
+    check_served_after_keys(directory, 40);
+    free(directory);
+}
+
 int main(int argc, char **argv) {
     static const outcome_test tests[] = {
         TEST(only_the_one_version_has_a_table),
@@ -176,7 +212,10 @@ int main(int argc, char **argv) {
         TEST(a_thousand_cycles_leave_nothing_behind),
         TEST(too_few_descriptors_are_an_error_and_no_abort),
         TEST(too_few_threads_are_an_error_and_no_abort),
+        TEST(a_host_that_has_taken_keys_of_threads_is_served),
     };
     library_path = argc > 1 ? argv[1] : NULL;
+    if (argc == 5 && strcmp(argv[2], "--after-keys") == 0)
+        return serve_after_keys(argv[4], atoi(argv[3]));
     return run_tests(argc, argv, tests, sizeof tests / sizeof *tests);
 }
