@@ -60,8 +60,8 @@ class Window final {
             }
             held_.resize(*got);
         }
-        return Bytes(held_).subspan(offset - start_,
-                                    std::min(length, held_.size() - (offset - start_)));
+        const auto skipped = static_cast<std::size_t>(offset - start_);
+        return Bytes(held_).subspan(skipped, std::min(length, held_.size() - skipped));
     }
 
   private:

@@ -22,6 +22,8 @@
 
 namespace waybill {
 
+static_assert(sizeof(off_t) == 8, "a file may be larger than 2 GiB: -D_FILE_OFFSET_BITS=64");
+
 static const char *const damaged_directory = "damaged";
 
 /// A failed sync is final, but a sync that a signal interrupted has not failed.
