@@ -108,12 +108,13 @@ std::int32_t report_text(Code code, const char *message, waybill_error *error) n
     return number;
 }
 
-Status check_struct(const void *structure, std::uint32_t size_bytes_min, const char *field) {
+Status check_size(const void *structure, std::size_t size_bytes_min, std::size_t alignment,
+                  const char *field) {
     if (!structure)
         return invalid(field, "NULL");
     std::uint32_t size = 0;
     std::memcpy(&size, structure, sizeof size);
-    if (size < size_bytes_min || size > 65536 || size % alignof(std::uint64_t) != 0)
+    if (size < size_bytes_min || size > 65536 || size % alignment != 0)
         return invalid(std::string(field) + ".struct_size", std::to_string(size) +
                                                                 " bytes, expected at least " +
                                                                 std::to_string(size_bytes_min));
@@ -134,7 +135,7 @@ Result<Host> host_from(const waybill_host *host) {
     out.clock_ns = system_clock_ns;
     if (!host)
         return out;
-    if (Status checked = check_struct(host, sizeof *host, "host"); !checked.ok())
+    if (Status checked = check_struct(host, "host"); !checked.ok())
         return checked;
     void *payload = host->payload;
     if (host->log)
@@ -189,7 +190,7 @@ static Status layers_from(const waybill_image_spec &image, std::vector<LayerSpec
     if (image.layer_count > limits::layers_max)
         return over_limit("layers", std::to_string(image.layer_count) + " layers, at most " +
                                         std::to_string(limits::layers_max) + " are allowed");
-    if (Status checked = check_struct(image.layers, sizeof(waybill_layer), "layers"); !checked.ok())
+    if (Status checked = check_struct(image.layers, "layers"); !checked.ok())
         return checked;
     out.reserve(image.layer_count);
     for (std::uint32_t i = 0; i < image.layer_count; ++i) {
@@ -266,7 +267,7 @@ Result<std::vector<PutRequest>> requests_from(const waybill_image_spec *images,
         return over_limit("count", std::to_string(count) + " images in one call, at most " +
                                        std::to_string(limits::transaction_images_max) +
                                        " are allowed");
-    if (Status checked = check_struct(images, sizeof *images, "images"); !checked.ok())
+    if (Status checked = check_struct(images, "images"); !checked.ok())
         return checked;
     std::vector<PutRequest> requests(count);
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -286,7 +287,7 @@ Result<Query> query_from(const waybill_query *query) {
     Query out;
     if (!query)
         return out;
-    if (Status checked = check_struct(query, sizeof *query, "query"); !checked.ok())
+    if (Status checked = check_struct(query, "query"); !checked.ok())
         return checked;
     if (query->label_value && !query->label_key)
         return invalid("query.label_key", "NULL beside a label_value");

@@ -19,8 +19,14 @@ std::int32_t code_number(Code code);
 std::int32_t report(const Status &status, waybill_error *error);
 std::int32_t report_text(Code code, const char *message, waybill_error *error) noexcept;
 
-/// What a structure of the host's is: its own size must cover our first version of it.
-Status check_struct(const void *structure, std::uint32_t size_bytes_min, const char *field);
+/// What a structure of the host's is: its own size must cover our first version of it, and keep the
+/// next one in an array where its members may lie. 64-bit integers need not make it a multiple of
+/// 8: on 32-bit not every structure has one.
+Status check_size(const void *structure, std::size_t size_bytes_min, std::size_t alignment,
+                  const char *field);
+template <typename Struct> Status check_struct(const Struct *structure, const char *field) {
+    return check_size(structure, sizeof(Struct), alignof(Struct), field);
+}
 
 /// Absent means the default namespace; an empty one is a mistake.
 inline Status check_namespace(const char *name_space) {

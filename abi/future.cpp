@@ -120,7 +120,7 @@ static Result<const Outcome *> good_outcome(const waybill_future *future) {
 }
 
 Status result_of(const waybill_future *future, waybill_outcome *outcome) {
-    if (Status checked = check_struct(outcome, sizeof *outcome, "outcome"); !checked.ok())
+    if (Status checked = check_struct(outcome, "outcome"); !checked.ok())
         return checked;
     Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())
@@ -137,7 +137,7 @@ Status result_of(const waybill_future *future, waybill_outcome *outcome) {
 
 Status pruned_layer(const waybill_future *future, std::uint32_t set, std::uint64_t index,
                     waybill_blob_view *view) {
-    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+    if (Status checked = check_struct(view, "view"); !checked.ok())
         return checked;
     if (set != WAYBILL_LAYERS_UNUSED && set != WAYBILL_LAYERS_USED)
         return invalid("set", std::to_string(set) + " is unknown");
@@ -155,7 +155,7 @@ Status pruned_layer(const waybill_future *future, std::uint32_t set, std::uint64
 }
 
 Status pruned_image(const waybill_future *future, std::uint64_t index, waybill_key_view *view) {
-    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+    if (Status checked = check_struct(view, "view"); !checked.ok())
         return checked;
     Result<const Outcome *> good = good_outcome(future);
     if (!good.ok())

@@ -35,7 +35,7 @@ static void ask_for(const Frame &frame) {
 Status view_image(const waybill_image *handle, waybill_image_view *view) {
     if (!handle)
         return invalid("image", "NULL");
-    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+    if (Status checked = check_struct(view, "view"); !checked.ok())
         return checked;
     const Frame &frame = frame_of(handle);
     ask_for(frame);
@@ -69,7 +69,7 @@ Status view_image(const waybill_image *handle, waybill_image_view *view) {
 Status view_layer(const waybill_image *handle, std::uint32_t index, waybill_layer_view *view) {
     if (!handle)
         return invalid("image", "NULL");
-    if (Status checked = check_struct(view, sizeof *view, "view"); !checked.ok())
+    if (Status checked = check_struct(view, "view"); !checked.ok())
         return checked;
     const LayerList layers(*image_of(frame_of(handle)));
     if (index >= layers.size())
