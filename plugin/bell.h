@@ -44,15 +44,15 @@ class Bell final {
     /// out.
     template <typename Happened>
     bool wait(std::int64_t timeout_ms, const Happened &happened) noexcept {
-        timespec until{};
-        const timespec *deadline = nullptr;
+        KernelTime until{};
+        const KernelTime *deadline = nullptr;
         // Beyond a century the arithmetic would overflow.
         constexpr std::int64_t longest_ms = 100LL * 366 * 24 * 3600 * 1000;
         if (timeout_ms >= 0 && timeout_ms <= longest_ms) {
-            ::clock_gettime(CLOCK_MONOTONIC, &until);
-            const std::int64_t ns = until.tv_nsec + timeout_ms % 1000 * 1'000'000;
-            until.tv_sec += timeout_ms / 1000 + ns / 1'000'000'000;
-            until.tv_nsec = ns % 1'000'000'000;
+            timespec now{};
+            ::clock_gettime(CLOCK_MONOTONIC, &now);
+            const std::int64_t ns = now.tv_nsec + timeout_ms % 1000 * 1'000'000;
+            until = {now.tv_sec + timeout_ms / 1000 + ns / 1'000'000'000, ns % 1'000'000'000};
             deadline = &until;
         }
         for (;;) {
@@ -61,8 +61,7 @@ class Bell final {
             if (happened())
                 return true;
             sleepers_.fetch_add(1);
-            const long slept = ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, heard,
-                                         deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+            const long slept = sleep(heard, deadline);
             const bool timed_out = slept != 0 && errno == ETIMEDOUT;
             sleepers_.fetch_sub(1);
             const bool is_over = happened();
@@ -74,9 +73,43 @@ class Bell final {
     }
 
   private:
+    /// What the kernel reads, whichever time the C library was told to have.
+    struct KernelTime {
+        std::int64_t sec, nsec;
+    };
+#ifdef SYS_futex_time64 // 32-bit, where SYS_futex has 32-bit times or is not there.
+    static constexpr long sleep_call = SYS_futex_time64;
+#else
+    static constexpr long sleep_call = SYS_futex;
+#endif
+#ifdef SYS_futex
+    static constexpr long wake_call = SYS_futex;
+#else
+    static constexpr long wake_call = sleep_call;
+#endif
+
     void wake(int threads) noexcept {
         if (anybody_sleeps())
-            ::syscall(SYS_futex, address(), FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+            ::syscall(wake_call, address(), FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+    }
+
+    long sleep(std::uint32_t heard, const KernelTime *deadline) noexcept {
+        const long slept = ::syscall(sleep_call, address(), FUTEX_WAIT_BITSET_PRIVATE, heard,
+                                     deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+#if defined(SYS_futex_time64) && defined(SYS_futex)
+        // Before Linux 5.1. What is later than a long can say is later than the machine lives.
+        if (slept != 0 && errno == ENOSYS) {
+            struct {
+                long sec, nsec;
+            } until{};
+            if (deadline)
+                until = {static_cast<long>(std::min<std::int64_t>(deadline->sec, LONG_MAX)),
+                         static_cast<long>(deadline->nsec)};
+            return ::syscall(SYS_futex, address(), FUTEX_WAIT_BITSET_PRIVATE, heard,
+                             deadline ? &until : nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
+        }
+#endif
+        return slept;
     }
 
     std::uint32_t *address() { return reinterpret_cast<std::uint32_t *>(&rings_); }

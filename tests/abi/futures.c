@@ -107,7 +107,14 @@ static void await_calls(note *of, int count) {
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
+static int64_t now_ms(void) {
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void waiting_ends_when_the_time_is_over(void) {
+    int64_t began_ms;
     waybill_store *store = gated_store();
     waybill_future *future = start_held_up_put(store, "busybox");
     waybill_outcome outcome = {0};
@@ -117,7 +124,9 @@ static void waiting_ends_when_the_time_is_over(void) {
     blob.struct_size = sizeof blob;
     key.struct_size = sizeof key;
     CHECK(api->future_wait(future, 0, error_slot()) == WAYBILL_ETIMEDOUT);
+    began_ms = now_ms();
     CHECK(api->future_wait(future, 20, error_slot()) == WAYBILL_ETIMEDOUT);
+    CHECK(now_ms() - began_ms >= 20);
     CHECK(api->future_status(future) == WAYBILL_EPENDING);
     CHECK(api->future_result(future, &outcome, error_slot()) == WAYBILL_EPENDING);
     CHECK(api->prune_layer(future, 0, 0, &blob, error_slot()) == WAYBILL_EPENDING);
