@@ -5,6 +5,7 @@
 // faults cost as much as the reading, and a lookup mostly waits for the translation of an address.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory_resource>
 
@@ -14,6 +15,13 @@ namespace waybill {
 std::uint8_t *allocate_block(std::size_t size_bytes);
 
 class HugePages final : public std::pmr::memory_resource {
+    void *do_allocate(std::size_t bytes, std::size_t alignment) override;
+    void do_deallocate(void *memory, std::size_t bytes, std::size_t alignment) override;
+    bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override;
+};
+
+/// As HugePages, but from mmap: whatever allocator the host has, no address has a tag.
+class UntaggedPages final : public std::pmr::memory_resource {
     void *do_allocate(std::size_t bytes, std::size_t alignment) override;
     void do_deallocate(void *memory, std::size_t bytes, std::size_t alignment) override;
     bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override;

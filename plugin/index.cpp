@@ -20,7 +20,7 @@ static constexpr std::size_t first_names_bytes = 64u << 10;
 static constexpr std::size_t name_bytes_max = 2048;
 
 Index::Index()
-    : table_(new Table(table_size_min)), name_pages_(first_names_bytes, &huge_pages_),
+    : table_(new Table(table_size_min)), name_pages_(first_names_bytes, &untagged_pages_),
       names_({0, name_bytes_max}, &name_pages_) {}
 
 Index::Table::Table(std::size_t size)
@@ -98,7 +98,7 @@ Index::Name *Index::find_name(const Table &table, std::uint64_t hash, std::strin
         const Slot slot = table.entries[i].load();
         if (slot == 0)
             return nullptr;
-        if (may_lead_to(slot, hash) && name_in(slot)->is(name_space, reference))
+        if (name_slot::may_lead_to(slot, hash) && name_in(slot)->is(name_space, reference))
             return name_in(slot);
     }
 }
@@ -107,8 +107,7 @@ void Index::fill_free_slot(Table &table, Name *name) {
     std::size_t i = name->key_hash & table.mask;
     while (table.entries[i].load(std::memory_order_relaxed) != 0)
         i = (i + 1) & table.mask;
-    const Slot tag = name->key_hash >> slot_address_bits << slot_address_bits;
-    table.entries[i].store(tag | reinterpret_cast<std::uintptr_t>(name));
+    table.entries[i].store(name_slot::of(reinterpret_cast<std::uintptr_t>(name), name->key_hash));
 }
 
 ImagePin Index::pin(std::string_view name_space, std::string_view reference,
@@ -141,7 +140,7 @@ Frame *Index::find_hash(std::uint64_t hash) const {
         const Slot slot = table->entries[i].load();
         if (slot == 0)
             return nullptr;
-        if (!may_lead_to(slot, hash))
+        if (!name_slot::may_lead_to(slot, hash))
             continue;
         Frame *frame = name_in(slot)->frame.load();
         if (name_in(slot)->key_hash == hash && frame)
@@ -229,8 +228,8 @@ Index::Name &Index::name_for(const Frame &frame) {
     grow(1);
     const std::size_t bytes = offsetof(Name, key) + key.padded_bytes();
     auto *name = static_cast<Name *>(names_.allocate(bytes, alignof(Name)));
-    if (reinterpret_cast<std::uintptr_t>(name) >> slot_address_bits != 0)
-        throw std::bad_alloc(); // No Linux gives such an address to whom did not ask for one.
+    if (!name_slot::fits(reinterpret_cast<std::uintptr_t>(name)))
+        throw std::bad_alloc();
     new (&name->frame) std::atomic<Frame *>(nullptr);
     name->key_hash = frame.key_hash;
     std::memcpy(static_cast<void *>(&name->key), &key, key.padded_bytes());

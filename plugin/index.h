@@ -14,6 +14,7 @@
 
 #include "epoch.h"
 #include "huge_pages.h"
+#include "name_slot.h"
 #include "pins.h"
 #include "record.h"
 
@@ -126,16 +127,9 @@ class Index final {
         }
         std::size_t size_bytes() const;
     };
-    /// Where a name stands, which takes 48 bits, and above that as many of its hash: a lookup that
-    /// passes a slot by looks at nothing else. 0: free.
-    using Slot = std::uint64_t;
-    static constexpr unsigned slot_address_bits = 48;
+    using Slot = name_slot::Slot;
     static Name *name_in(Slot slot) {
-        constexpr Slot address = (Slot{1} << slot_address_bits) - 1;
-        return reinterpret_cast<Name *>(static_cast<std::uintptr_t>(slot & address));
-    }
-    static bool may_lead_to(Slot slot, std::uint64_t hash) {
-        return (slot ^ hash) >> slot_address_bits == 0;
+        return reinterpret_cast<Name *>(static_cast<std::uintptr_t>(name_slot::address_in(slot)));
     }
 
     struct FreeBlock {
@@ -200,7 +194,7 @@ class Index final {
     std::atomic<std::uint64_t> image_count_{0};
     std::atomic<std::uint64_t> live_bytes_{0};
     std::atomic<std::uint64_t> removal_bytes_{0};
-    HugePages huge_pages_;
+    UntaggedPages untagged_pages_;
     std::pmr::monotonic_buffer_resource name_pages_;
     std::pmr::unsynchronized_pool_resource names_;
     std::vector<Block> blocks_; ///< number n stands at n - 1
