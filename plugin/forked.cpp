@@ -61,6 +61,9 @@ static std::uint64_t next_generation() {
 
 static void in_child() {
     current.fetch_add(1, std::memory_order_relaxed);
+    // Emulators and sandboxes promise to wipe it and do not.
+    if (std::atomic<std::uint64_t> *const wiped = mark.load(std::memory_order_acquire))
+        wiped->store(0, std::memory_order_relaxed);
     for (Watched &slot : watched) {
         const int held = slot.descriptor.exchange(nothing, std::memory_order_acquire);
         struct stat found;
