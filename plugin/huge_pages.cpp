@@ -2,11 +2,14 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "huge_pages.h"
 
+#include "name_slot.h"
+
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 namespace waybill {
 
@@ -53,6 +56,15 @@ static std::size_t mapped_bytes(std::size_t bytes) {
 void *UntaggedPages::do_allocate(std::size_t bytes, std::size_t alignment) {
     if (alignment > small_alignment)
         throw std::bad_alloc();
+    std::uint8_t *const block = allocate_block(bytes);
+    if (name_slot::fits(reinterpret_cast<std::uintptr_t>(block)))
+        return block;
+    std::free(block);
+    mapped_.push_back(nullptr); // What is mapped must find its place.
+    return mapped_.back() = map(bytes);
+}
+
+void *UntaggedPages::map(std::size_t bytes) {
     const std::size_t size = mapped_bytes(bytes);
     const bool is_large = bytes >= huge_page_bytes;
     const std::size_t spare = is_large ? huge_page_bytes : 0;
@@ -74,7 +86,10 @@ void *UntaggedPages::do_allocate(std::size_t bytes, std::size_t alignment) {
 }
 
 void UntaggedPages::do_deallocate(void *memory, std::size_t bytes, std::size_t) {
-    ::munmap(memory, mapped_bytes(bytes));
+    if (std::erase(mapped_, memory) == 0)
+        std::free(memory);
+    else
+        ::munmap(memory, mapped_bytes(bytes));
 }
 
 bool UntaggedPages::do_is_equal(const std::pmr::memory_resource &other) const noexcept {

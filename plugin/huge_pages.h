@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
+#include <vector>
 
 namespace waybill {
 
@@ -20,11 +21,16 @@ class HugePages final : public std::pmr::memory_resource {
     bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override;
 };
 
-/// As HugePages, but from mmap: whatever allocator the host has, no address has a tag.
+/// As HugePages, and no address has a tag: where those of the host's allocator have one, the memory
+/// is from mmap. All of it is not, since a mapping is made and faulted in for every index then.
 class UntaggedPages final : public std::pmr::memory_resource {
     void *do_allocate(std::size_t bytes, std::size_t alignment) override;
     void do_deallocate(void *memory, std::size_t bytes, std::size_t alignment) override;
     bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override;
+
+    static void *map(std::size_t bytes);
+
+    std::vector<void *> mapped_; ///< not from the host's allocator
 };
 
 } // namespace waybill
