@@ -36,8 +36,7 @@ static int sync_fd(int fd, int (*call)(int)) {
 /// a put 60 µs longer. Sandboxes older than statx refuse it.
 static int stat_without_times(int fd, struct stat *found) {
     struct statx told = {};
-    constexpr unsigned wanted =
-        STATX_TYPE | STATX_INO | STATX_NLINK | STATX_SIZE | STATX_BLOCKS;
+    constexpr unsigned wanted = STATX_TYPE | STATX_INO | STATX_NLINK | STATX_SIZE | STATX_BLOCKS;
     if (::statx(fd, "", AT_EMPTY_PATH, wanted, &told) != 0)
         return errno == ENOSYS || errno == EPERM ? ::fstat(fd, found) : -1;
     *found = {};
@@ -147,9 +146,17 @@ class PosixFile final : public File {
     Status allocate(std::uint64_t offset, std::uint64_t length) override {
         if (Status ours = check_ours(); !ours.ok())
             return ours;
-        const int result = uninterrupted([&] {
-            return ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(length));
-        });
+        const auto reserve = [&](int mode) {
+            return uninterrupted([&] {
+                return ::fallocate(fd_, mode, static_cast<off_t>(offset),
+                                   static_cast<off_t>(length));
+            });
+        };
+        // Blocks that a copy shares, as cp --reflink makes it, are not the file's own: to write
+        // them takes others. A file system without such copies does not know the mode.
+        int result = reserve(FALLOC_FL_UNSHARE_RANGE);
+        if (result != 0 && (errno == EOPNOTSUPP || errno == EINVAL))
+            result = reserve(0);
         if (result == 0)
             return {};
         if (errno == EOPNOTSUPP || errno == ENOSYS)

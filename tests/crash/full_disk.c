@@ -3,8 +3,9 @@
  *
  * What a store does when no byte more can be written.
  *
- *   crash_full_disk LIBRARY DIRECTORY disk|quota|limit|degraded [--rounds N] [--seed N]
+ *   crash_full_disk LIBRARY DIRECTORY disk|shared|quota|limit|degraded [--rounds N] [--seed N]
  *     disk      DIRECTORY is on a small file system that writes in place
+ *     shared    … on one whose files can share blocks, as with a backup of the store they then do
  *     quota     … on one that copies on write, under a quota: to forget images may need space there
  *     limit     RLIMIT_FSIZE, with SIGXFSZ as it is by default
  *     degraded  as disk, with damage that stays until it is accepted
@@ -13,7 +14,10 @@
 #include "sequence.h"
 
 #include <inttypes.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 /** No store on 2 MiB takes so many puts. */
@@ -23,7 +27,7 @@ static const char *const often_rotated = ",\"limits\":{\"journalBytes\":65536}";
 
 static const char *root;
 static char filler[512];
-static int copies_on_write;
+static int copies_on_write, shares_blocks;
 static uint64_t seed;
 
 static state model; /* What the store must hold; `number` is that of the next operation. */
@@ -257,6 +261,42 @@ static void become_sparse_copy(void) {
     open_the_store();
 }
 
+static int shares_a_block(const char *path) {
+    static union {
+        struct fiemap map;
+        unsigned char room[sizeof(struct fiemap) + 64 * sizeof(struct fiemap_extent)];
+    } found;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint32_t i, shared = 0;
+    memset(&found, 0, sizeof found);
+    found.map.fm_length = FIEMAP_MAX_OFFSET;
+    found.map.fm_flags = FIEMAP_FLAG_SYNC;
+    found.map.fm_extent_count = 64;
+    CHECK(fd >= 0 && ioctl(fd, FS_IOC_FIEMAP, &found.map) == 0 && close(fd) == 0);
+    CHECK(found.map.fm_mapped_extents > 0 && found.map.fm_mapped_extents < 64);
+    for (i = 0; i < found.map.fm_mapped_extents; ++i)
+        shared += (found.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_SHARED) != 0;
+    return shared != 0;
+}
+
+/** A backup as `cp --reflink` makes it, which cp does by itself where it can. Until one of the two
+ * is written anew neither has its blocks for itself, those kept for removals among them. */
+static void back_up_by_sharing(void) {
+    const uint64_t generation = number_in_report("stats", "\"generation\":");
+    char journal[4096];
+    int from, to;
+    snprintf(journal, sizeof journal, "%s/journal.%" PRIu64, root, generation);
+    close_store(store);
+    from = open(journal, O_RDONLY | O_CLOEXEC);
+    to = open(text("%s-backup", root), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK(from >= 0 && to >= 0);
+    CHECK(ioctl(to, FICLONE, from) == 0 && fsync(to) == 0);
+    CHECK(close(from) == 0 && close(to) == 0);
+    CHECK(shares_a_block(journal));
+    open_the_store();
+    CHECK(!shares_a_block(journal));
+}
+
 static void full_disk_round(uint64_t *random) {
     uint32_t slot;
     put_all("put with space");
@@ -277,6 +317,8 @@ static void full_disk_round(uint64_t *random) {
     put_all("put with space again");
     become_sparse_copy();
     check_model("copied, with space");
+    if (shares_blocks)
+        back_up_by_sharing();
     fill();
     put_until_refused();
     remove_with_reopens();
@@ -494,6 +536,7 @@ int main(int argc, char **argv) {
         const char *name;
         void (*round)(uint64_t *random);
     } kinds[] = {{"disk", full_disk_round},
+                 {"shared", full_disk_round},
                  {"quota", quota_round},
                  {"limit", limit_round},
                  {"degraded", degraded_round}};
@@ -507,17 +550,20 @@ int main(int argc, char **argv) {
             seed = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    for (kind = 0; argc > 3 && kind < 4 && strcmp(argv[3], kinds[kind].name) != 0; ++kind)
+    for (kind = 0; argc > 3 && kind < sizeof kinds / sizeof kinds[0] &&
+                   strcmp(argv[3], kinds[kind].name) != 0;
+         ++kind)
         ;
-    if (argc <= 3 || kind == 4) {
+    if (argc <= 3 || kind == sizeof kinds / sizeof kinds[0]) {
         fprintf(stderr,
-                "usage: %s LIBRARY DIRECTORY disk|quota|limit|degraded [OPTION...]\n"
+                "usage: %s LIBRARY DIRECTORY disk|shared|quota|limit|degraded [OPTION...]\n"
                 "options: --rounds N, --seed N\n",
                 argv[0]);
         return 2;
     }
     api = load_table(argv[1], &handle);
     copies_on_write = strcmp(argv[3], "quota") == 0;
+    shares_blocks = strcmp(argv[3], "shared") == 0;
     snprintf(filler, sizeof filler, "%s/filler", argv[2]);
     root = strdup(text("%s/store", argv[2]));
     CHECK(root != NULL && signal(SIGXFSZ, SIG_DFL) != SIG_ERR);
