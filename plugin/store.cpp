@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <set>
 
 namespace waybill {
@@ -160,6 +161,18 @@ Result<OperationPtr> Store::recover() {
     }
 }
 
+/// What an attempt found and wrote away, and its report did not tell, the next one does.
+static void add_findings(Recovered &recovered, Recovered before) {
+    recovered.created = recovered.created || before.created;
+    recovered.dropped_tail_bytes += before.dropped_tail_bytes;
+    recovered.possibly_acknowledged += before.possibly_acknowledged;
+    if (!before.not_mended.empty())
+        return; // It is still there, and has been found again.
+    recovered.damage.insert(recovered.damage.begin(),
+                            std::make_move_iterator(before.damage.begin()),
+                            std::make_move_iterator(before.damage.end()));
+}
+
 Status Store::recover_now(Outcome &outcome) {
     const auto began = std::chrono::steady_clock::now();
     index_.clear(); // Of an attempt that failed.
@@ -170,9 +183,14 @@ Status Store::recover_now(Outcome &outcome) {
         return recovered.status();
     mode_ = recovered->mode;
     store_id_ = recovered->store_id;
+    add_findings(*recovered, std::exchange(found_before_, {}));
     Result<LayerCheck> layers = check_layers(index_, settings_.layers, host_);
-    if (!layers.ok())
+    if (!layers.ok()) {
+        recovered->journal.reset();
+        if (!settings_.read_only) // A reader finds it all again.
+            found_before_ = std::move(*recovered);
         return layers.status();
+    }
     outcome.revision = recovered->revision;
     outcome.image_count = index_.image_count();
     const auto took = std::chrono::steady_clock::now() - began;

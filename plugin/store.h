@@ -110,6 +110,7 @@ class Store final {
     StoreId store_id_{};                ///< written by recover, before Open
     std::atomic<bool> degraded_{false}; ///< of a read-only store
     std::atomic<std::uint64_t> revision_read_{0};
+    Recovered found_before_; ///< by a recover that failed later; only its findings count
     std::mutex refreshing_;
     mutable std::mutex report_mutex_;
     std::string recovery_report_ = "{}";

@@ -185,6 +185,7 @@ class RecoveryTest : public QObject {
     void gapInGenerationsIsDamage();
     void generationThatNoStoreReachesIsPassedOver();
     void headerThatCannotBeCountedOnIsDamage();
+    void whatWasFoundOutlivesALayerCheckThatFails();
     void otherReferenceModeIsRefused();
     void readOnlyOpeningWritesNothing();
     void readOnlyRecoveryOfADamagedStoreWritesNothing();
@@ -725,6 +726,34 @@ void RecoveryTest::headerThatCannotBeCountedOnIsDamage() {
         QVERIFY(recover_store(store.disk, {}, again).value().damage.empty());
         QCOMPARE(images_in(again), (Images{{"a", "1"}}));
     }
+}
+
+/// The first of two recoveries writes the damage away and drops the tail, so the second finds none.
+void RecoveryTest::whatWasFoundOutlivesALayerCheckThatFails() {
+    QTemporaryDir layers;
+    ScratchStore store;
+    QVERIFY(store.open().ok());
+    for (const char *name : {"a", "b", "c"})
+        QVERIFY(store.put({name, "1"})->status.ok());
+    store.close();
+    QByteArray journal = file_bytes(store.path("journal.1"));
+    const qsizetype first = journal.indexOf("WBF1");
+    journal[journal.indexOf("WBF1", first + 1) + qsizetype(sizeof(Frame)) + 60] ^= 1;
+    const qsizetype last = journal.lastIndexOf("WBF1") + qsizetype(sizeof(Frame));
+    journal.replace(last, 8, "unended "); // Behind the last batch.
+    QVERIFY(write_file(store.path("journal.1"), journal));
+
+    QVERIFY(QFile::link("elsewhere", layers.path() + "/blobs"));
+    store.settings.layers = LayerSettings{layers.path().toStdString(), LayerLayout::Oci};
+    QVERIFY(!store.open().ok());
+    QVERIFY(QFile::remove(layers.path() + "/blobs"));
+    const ScratchStore::OutcomePtr again = ScratchStore::ended(store->recover());
+    QVERIFY2(again->status.ok(), again->status.message.c_str());
+    const QJsonObject report =
+        QJsonDocument::fromJson(QByteArray::fromStdString(again->report_json)).object();
+    QVERIFY(report["degraded"].toBool());
+    QVERIFY2(!report["damage"].toArray().isEmpty(), "what was lost is not told any more");
+    QCOMPARE(report["droppedTailBytes"].toInt(), 8);
 }
 
 void RecoveryTest::otherReferenceModeIsRefused() {
