@@ -170,7 +170,8 @@ typedef struct waybill_host {
     /** One line of log; severity as in syslog. The text is the library's, valid for the call. */
     void (*log)(void *payload, int32_t severity, const char *message);
     /** Is this layer on disk? Answers WAYBILL_LAYER_…. Called once per distinct layer id during
-     *  recover and refresh, instead of looking into the configured layer directory. */
+     *  recover and refresh, instead of looking into the configured layer directory; and for the
+     *  layers of incomplete images when one of them is put again. */
     int32_t (*layer_present)(void *payload, const char *layer_id);
     /** The time, for tests that need one of their own. */
     int64_t (*clock_ns)(void *payload);
@@ -202,7 +203,8 @@ typedef struct waybill_layer {
 #define WAYBILL_PUT_IF_ABSENT 1u   /**< only a new name; otherwise WAYBILL_EEXIST */
 #define WAYBILL_PUT_IF_REVISION 2u /**< only over `expected_revision`; else WAYBILL_ECONFLICT */
 
-/** An image as the host describes it. Zeroed members mean "not given". */
+/** An image as the host describes it. Zeroed members mean "not given"; an empty name space, digest
+ *  or layer id is given, and WAYBILL_EINVAL. */
 typedef struct waybill_image_spec {
     uint32_t struct_size;
     uint32_t pinned;        /**< 1: prune never removes it */
@@ -277,7 +279,8 @@ typedef struct waybill_layer_view {
     char digest[WAYBILL_DIGEST_TEXT_BYTES]; /**< "" if there is none */
 } waybill_layer_view;
 
-/** Which images `visit` shows, and where it starts. Zeroed members do not restrict. */
+/** Which images `visit` shows, and where it starts. Zeroed members do not restrict; an empty name
+ *  space, digest or label key is WAYBILL_EINVAL, and not every image. */
 typedef struct waybill_query {
     uint32_t struct_size;
     uint32_t limit;         /**< at most so many; 0: all */
@@ -408,6 +411,9 @@ typedef struct waybill_api {
     /** [thread-safe] Stores `count` images (1 to 10,000): all or none, as one transaction, in one
      *  revision. The future completes when they are on stable storage and visible to get.
      *  A name may stand in one call only once.
+     *  An image in the place of one that is WAYBILL_IMAGE_INCOMPLETE, and with the same layers or
+     *  more on top, keeps that mark until its layers have been looked at again, which is before
+     *  the future completes.
      *  Expected: WAYBILL_EINVAL and WAYBILL_ELIMIT at once; WAYBILL_EEXIST, WAYBILL_ECONFLICT and
      *  WAYBILL_ENOSPC from the future. */
     int32_t (*put)(waybill_store *store, const waybill_image_spec *images, uint32_t count,
