@@ -11,7 +11,7 @@ namespace waybill {
 JournalWriter::JournalWriter(std::unique_ptr<File> file, const FileHeader &header,
                              std::uint64_t offset, std::uint64_t allocated_bytes)
     : file_(std::move(file)), header_(header), offset_(offset), allocated_bytes_(allocated_bytes),
-      zeroed_bytes_(offset) {}
+      durable_bytes_(allocated_bytes), zeroed_bytes_(offset) {}
 
 Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const FileHeader &header,
                                                             std::uint64_t reserve_bytes,
@@ -27,10 +27,13 @@ Result<std::unique_ptr<JournalWriter>> JournalWriter::start(Disk &disk, const Fi
     try {
         writer = std::make_unique<JournalWriter>(std::move(*file), header, header_block_bytes, 0);
         status = writer->ensure_space(0, reserve_bytes, false);
+        // Behind a header that is there without them the journal would look cut off.
+        if (status.ok() && writer->may_lose_the_end(header_block_bytes))
+            status = writer->sync();
         if (status.ok())
             status = writer->file_->write(0, encode_header(FileKind::Journal, header));
         if (status.ok())
-            status = writer->file_->sync();
+            status = writer->sync();
         if (status.ok()) {
             status = disk.sync_directory();
             directory_synced = status.ok();
@@ -73,13 +76,8 @@ Status JournalWriter::ensure_space(std::uint64_t bytes, std::uint64_t reserve_by
     for (const std::uint64_t target : {std::min(needed + step, limits::file_bytes_max), needed}) {
         status = file_->allocate(allocated_bytes_, target - allocated_bytes_);
         if (status.ok()) {
-            const std::uint64_t end = offset_ + bytes;
-            const bool fills =
-                end <= allocated_bytes_ && allocated_bytes_ < end + journal_end_bytes;
             allocated_bytes_ = target;
-            // A batch that fills the shorter file to its end must not be there before the longer
-            // one is: it would look cut off.
-            return fills ? file_->sync() : Status{};
+            return {};
         }
         if (status.code == Code::Invalid) { // This file system has no such thing: just grow.
             can_reserve_ = false;
@@ -96,14 +94,26 @@ Status JournalWriter::extend(std::uint64_t end) {
     static constexpr std::uint8_t zeros[journal_end_bytes] = {};
     if (end <= allocated_bytes_)
         return {}; // A writer that was killed left a longer file.
-    const std::uint64_t batch_end = end - journal_end_bytes;
-    if (Status written = file_->write(batch_end, zeros); !written.ok())
+    if (Status written = file_->write(end - journal_end_bytes, zeros); !written.ok())
         return written;
-    // They may be lost where the batch is not, which would look cut off then: in a sector of their
-    // own, and behind a batch that fills the shorter file to its end.
-    const bool may_be_lost = batch_end % sector_bytes == 0 || batch_end <= allocated_bytes_;
     allocated_bytes_ = end;
-    return may_be_lost ? file_->sync() : Status{};
+    return {};
+}
+
+/// Whether a power cut could leave the batch that ends there without the zeros behind it, so that
+/// it looked cut off: it fills the file to the end that is durable; or, where no space is reserved
+/// and a file grows as its blocks are written, they stand in a sector of their own.
+bool JournalWriter::may_lose_the_end(std::uint64_t batch_end) const {
+    if (batch_end + journal_end_bytes <= durable_bytes_)
+        return false;
+    return batch_end <= durable_bytes_ || (!can_reserve_ && batch_end % sector_bytes == 0);
+}
+
+Status JournalWriter::sync() {
+    Status synced = file_->sync();
+    if (synced.ok())
+        durable_bytes_ = allocated_bytes_;
+    return synced;
 }
 
 /// The batch ends at `end`. Zeros that find no room are left out: only time is lost.
@@ -138,6 +148,11 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
     }
     const Bytes bytes = batch.seal(header_.salt, offset_);
     failed_ = true; // Until it has gone well: even what follows a failure may fail.
+    if (may_lose_the_end(offset_ + bytes.size()))
+        if (Status synced = sync(); !synced.ok()) {
+            synced.code = Code::Io;
+            return synced;
+        }
     Status written = file_->write(offset_, bytes);
     if (written.ok())
         written = write_zeros_behind(offset_ + bytes.size());
@@ -149,7 +164,7 @@ Status JournalWriter::append(Batch &batch, std::uint64_t reserve_bytes, bool may
         written.code = Code::Io;
         return written;
     }
-    if (Status synced = file_->sync(); !synced.ok()) {
+    if (Status synced = sync(); !synced.ok()) {
         synced.code = Code::Io;
         synced.message += " (whether the operation is stored is unknown)";
         return synced;

@@ -25,7 +25,7 @@ class JournalWriter final {
     start(Disk &disk, const FileHeader &header, std::uint64_t reserve_bytes, bool *left_behind);
     /// Takes back, durably, a journal that holds nothing yet.
     static Status take_back(Disk &disk, std::uint64_t generation);
-    /// Goes on with a journal that recovery has read up to `offset`.
+    /// Goes on with a journal that recovery has read up to `offset`, and synced.
     JournalWriter(std::unique_ptr<File> file, const FileHeader &header, std::uint64_t offset,
                   std::uint64_t allocated_bytes);
 
@@ -42,6 +42,8 @@ class JournalWriter final {
     std::uint64_t space_for(std::uint64_t bytes, std::uint64_t reserve_bytes,
                             bool may_use_reserve) const;
     Status extend(std::uint64_t end);
+    bool may_lose_the_end(std::uint64_t batch_end) const;
+    Status sync();
     Status write_zeros_behind(std::uint64_t end);
     Status take_back_bytes(std::uint64_t bytes);
     Status ensure_space(std::uint64_t bytes, std::uint64_t reserve_bytes, bool may_use_reserve);
@@ -50,7 +52,8 @@ class JournalWriter final {
     FileHeader header_;
     std::uint64_t offset_;
     std::uint64_t allocated_bytes_;
-    std::uint64_t zeroed_bytes_; ///< up to here every block has been written
+    std::uint64_t durable_bytes_; ///< the length that no power cut takes
+    std::uint64_t zeroed_bytes_;  ///< up to here every block has been written
     bool failed_ = false;
     bool can_reserve_ = true;
 };

@@ -132,6 +132,7 @@ class JournalTest : public QObject {
     void batchesAreReadBackFromARealFile();
     void batchesAreReadBackInOrder();
     void batchBeyondWhatRecoveryReadsIsRefused();
+    void lengthThatARefusedBatchLeftIsSyncedBeforeTheNext();
     void tornLastBatchIsDropped_data();
     void tornLastBatchIsDropped();
     void lastBatchWithAnyByteFlippedIsTheTail();
@@ -193,6 +194,34 @@ void JournalTest::batchesAreReadBackFromARealFile() {
     QCOMPARE(end->end_offset, (*writer)->offset());
     QCOMPARE(end->tail_bytes, std::uint64_t{0});
     QVERIFY(replay.damage().empty());
+}
+
+/// Without fallocate: the refused batch made the file longer, and nothing made that durable.
+void JournalTest::lengthThatARefusedBatchLeftIsSyncedBeforeTheNext() {
+    MemoryDisk disk;
+    disk.can_allocate = false;
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
+    QVERIFY(writer.ok());
+    int writes = 0;
+    disk.before = [&](const std::string &call, const std::string &) {
+        return call == "write" && ++writes == 2 ? failure(Code::NoSpace, "full") : Status{};
+    };
+    Batch refused = one_put({"a", std::string(2000, 'x')}, 1);
+    QCOMPARE((*writer)->append(refused, 0, false).code, Code::NoSpace);
+    std::string value = "1";
+    Batch batch = one_put({"a", value}, 1);
+    while (((*writer)->offset() + batch.size_bytes()) % sector_bytes != 0) {
+        value += 'x';
+        batch = one_put({"a", value}, 1);
+    }
+    std::vector<std::string> calls;
+    disk.before = [&](const std::string &call, const std::string &) {
+        calls.push_back(call);
+        return Status{};
+    };
+    QVERIFY((*writer)->append(batch, 0, false).ok());
+    QVERIFY2(calls.size() > 1 && calls[0] == "sync" && calls[1] == "write",
+             "a batch could be there without the zeros behind it");
 }
 
 /// On a sparse file: 64 GiB of it are zeros.
