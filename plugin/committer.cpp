@@ -251,45 +251,67 @@ bool Committer::keeps_mark(const Frame &frame) const noexcept {
 /// The layers may have come since: whoever pulled them and puts the image must see it complete
 /// then, and one that is put with another label must not seem so.
 void Committer::answer_after_look(Taken taken) noexcept {
-    const auto waits = [](const Submission &submission) { return submission.looks_again; };
-    if (std::ranges::none_of(taken, waits))
-        return;
     try {
-        std::vector<OperationPtr> operations;
-        std::vector<Key> names;
-        for (const Submission &submission : taken)
-            if (submission.looks_again) {
-                operations.push_back(submission.operation);
+        bool posts = false;
+        {
+            const std::lock_guard lock(look_mutex_);
+            posts = look_.operations.empty();
+            for (const Submission &submission : taken) {
+                if (!submission.looks_again)
+                    continue;
                 for (const PutImage &image : submission.images)
                     if (image.incomplete) // Nothing has been published since.
-                        names.push_back(key_of(*image.incomplete));
+                        look_.names.push_back(key_of(*image.incomplete));
+                look_.operations.push_back(submission.operation);
             }
-        background_([this, names, operations] {
-            look_at_layers_(names);
-            for (const OperationPtr &operation : operations)
-                operation->finish();
-        });
+        }
+        // One job for all that come while it waits: each look may list a whole directory.
+        if (posts)
+            background_([this] { look_again(); });
+        return;
     } catch (...) {
         // What is durable is durable; the mark stays until the next look.
-        for (Submission &submission : taken)
-            if (submission.looks_again)
-                submission.operation->finish();
     }
+    Look left;
+    {
+        const std::lock_guard lock(look_mutex_);
+        std::swap(left, look_);
+    }
+    for (const OperationPtr &operation : left.operations)
+        operation->finish();
+    for (const Submission &submission : taken)
+        if (submission.looks_again && !submission.operation->finished())
+            submission.operation->finish();
+}
+
+void Committer::look_again() {
+    Look look;
+    {
+        const std::lock_guard lock(look_mutex_);
+        std::swap(look, look_);
+    }
+    look_at_layers_(look.names);
+    for (const OperationPtr &operation : look.operations)
+        operation->finish();
 }
 
 /// All have ended before anybody wakes.
 void Committer::answer(Taken taken) noexcept {
+    const bool looks_again = std::ranges::any_of(
+        taken, [](const Submission &submission) { return submission.looks_again; });
     for (Submission &submission : taken)
         if (!submission.looks_again)
             submission.operation->end();
     const Bell *rung = nullptr;
     for (const Submission &submission : taken) {
         Bell &bell = *submission.operation->bell();
+        // A ring could wake just those who wait for what has not ended.
         if (&bell != rung)
-            bell.ring();
+            looks_again ? bell.wake_all() : bell.ring();
         rung = &bell;
     }
-    answer_after_look(taken);
+    if (looks_again)
+        answer_after_look(taken);
 }
 
 /// Runs one step of the writer. What is thrown (memory ran out) becomes the outcome of everything

@@ -19,6 +19,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -128,6 +129,7 @@ class Committer final {
     void publish(Taken taken) noexcept;
     void answer(Taken taken) noexcept;
     void answer_after_look(Taken taken) noexcept;
+    void look_again();
     bool keeps_mark(const Frame &frame) const noexcept;
     void rotate_if_needed();
     void start_snapshot(FileHeader header);
@@ -155,6 +157,12 @@ class Committer final {
 
     /// Of the losses that the files show which recovery would read now.
     std::atomic<std::uint64_t> loss_mark_;
+    struct Look {
+        std::vector<Key> names;
+        std::vector<OperationPtr> operations; ///< end with it
+    };
+    std::mutex look_mutex_;
+    Look look_; ///< that waits for its job
     std::atomic<bool> read_only_{false};
     std::atomic<bool> degraded_;
     std::atomic<bool> snapshot_under_way_{false};

@@ -4,6 +4,7 @@
 
 #include "layer_directory.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace waybill {
@@ -60,7 +61,9 @@ Result<LayerCheck> check(Index &index, Images for_each_image,
         return result;
     const bool configs = !host.layer_present;
     Present present;
+    std::uint64_t newest = 0;
     for_each_image([&](const Frame &frame) {
+        newest = std::max(newest, frame.revision);
         for_each_blob(frame, configs,
                       [&](std::string key) { present.try_emplace(std::move(key)); });
     });
@@ -71,6 +74,8 @@ Result<LayerCheck> check(Index &index, Images for_each_image,
     result.distinct_layers = present.size();
     // Twice over the images, so that no lock is held while the host or the disk is asked.
     for_each_image([&](const Frame &frame) {
+        if (frame.revision > newest)
+            return; // Put meanwhile: what was answered may not be true any more.
         bool known = true, complete = true;
         for_each_blob(frame, configs, [&](const std::string &key) {
             const auto found = present.find(key);

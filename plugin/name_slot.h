@@ -6,8 +6,8 @@
 // An address fits if nothing stands above those bits. Linux gives no other to whom did not ask for
 // one, on five-level x86 and 52-bit arm64 neither; but an allocator may put a tag there, which the
 // processor then wants to see (memory tagging on arm64) or ignores (its top-byte-ignore, linear
-// address masking on x86). Where that is so names stand in memory from mmap, whose addresses have no
-// tag.
+// address masking on x86). Where that is so names stand in memory from mmap, whose addresses have
+// no tag.
 #pragma once
 
 #include <cstdint>

@@ -39,7 +39,7 @@ struct Recovered {
     std::string not_mended;                  ///< why damage could not be written away yet, or empty
     std::vector<std::string> damaged_files;  ///< still to be kept when their journals are dropped
     bool lacks_reserve = false; ///< the space kept for removals is not there, and the disk is full
-    std::unique_ptr<JournalWriter> journal;  ///< null when read-only
+    std::unique_ptr<JournalWriter> journal; ///< null when read-only
 };
 
 /// Fills `index`, which is empty. Expected: Corrupt, Format, Mode.

@@ -72,6 +72,7 @@ class RefreshTest : public QObject {
     void putOfAnIncompleteImageLooksAtItsLayersAgain_data();
     void putOfAnIncompleteImageLooksAtItsLayersAgain();
     void putThatCannotLookKeepsTheMark();
+    void refreshDoesNotMarkWhatWasPutMeanwhile();
 };
 
 void RefreshTest::incompleteImageStaysSoWhileARefreshLooks() {
@@ -253,6 +254,45 @@ void RefreshTest::putThatCannotLookKeepsTheMark() {
     QVERIFY2(store.put({"a", "2", "default", missing_layer})->status.ok(),
              "a put failed that was durable");
     QVERIFY(store->get({}, "a", true).value()->frame().flags_now() & frame_flag_incomplete);
+}
+
+/// The refresh has been told that the layer is missing; then it comes, and the image is put.
+void RefreshTest::refreshDoesNotMarkWhatWasPutMeanwhile() {
+    ScratchStore scratch;
+    std::atomic<bool> is_there{false}, holds{false}, holding{false}, put_ended{false};
+    Host host = quiet_host();
+    host.layer_present = [&](const char *) {
+        const Presence answer = is_there ? Presence::Present : Presence::Missing;
+        if (holds.exchange(false)) {
+            holding = true;
+            holding.notify_one();
+            put_ended.wait(false);
+        }
+        return answer;
+    };
+    Result<std::unique_ptr<Store>> opened = Store::open(scratch.settings, host);
+    QVERIFY(opened.ok());
+    Store &store = **opened;
+    QVERIFY(ScratchStore::ended(store.recover())->status.ok());
+    const SampleImage image{"a", "1", "default", missing_layer};
+    const auto is_incomplete = [&] {
+        return (store.get({}, "a", true).value()->frame().flags_now() & frame_flag_incomplete) != 0;
+    };
+    QVERIFY(ScratchStore::ended(store.put({image.request()}))->status.ok());
+    QVERIFY(ScratchStore::ended(store.refresh())->status.ok());
+    QVERIFY(is_incomplete());
+    holds = true;
+    const Result<OperationPtr> refresh = store.refresh();
+    QVERIFY(refresh.ok());
+    holding.wait(false);
+    is_there = true;
+    QVERIFY(ScratchStore::ended(store.put({image.request()}))->status.ok());
+    const bool after_put = is_incomplete();
+    put_ended = true;
+    put_ended.notify_one();
+    QVERIFY(ScratchStore::ended(refresh)->status.ok());
+    QVERIFY(!after_put);
+    QVERIFY2(!is_incomplete(), "a refresh marked an image by an answer older than its put");
 }
 
 QTEST_APPLESS_MAIN(RefreshTest)
