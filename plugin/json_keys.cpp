@@ -21,6 +21,10 @@ static qsizetype end_of_text(const QByteArray &json, qsizetype begin) {
 
 /// `text` stands in quotation marks.
 static QString spelled_out(const QByteArray &text) {
+    // To read it would drop a byte order mark at its beginning, which makes it another key.
+    static const QByteArray mark("\"\xEF\xBB\xBF");
+    if (text.startsWith(mark))
+        return QChar(QChar::ByteOrderMark) + spelled_out('"' + text.mid(mark.size()));
     if (!text.contains('\\'))
         return QString::fromUtf8(text.mid(1, text.size() - 2));
     return QJsonDocument::fromJson('[' + text + ']').array().at(0).toString();

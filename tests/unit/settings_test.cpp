@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: Waybill contributors
 #include "plugin/settings.h"
 
+#include "plugin/json_keys.h"
+
 #include <QtTest>
 
 #include <string>
@@ -14,6 +16,7 @@ class SettingsTest : public QObject {
   private slots:
     void rootAloneGivesTheDefaults();
     void everyKeyIsRead();
+    void keyWithAMarkOfByteOrderIsAnotherKey();
     void unknownKeyNamesTheNearest_data();
     void unknownKeyNamesTheNearest();
     void wrongValueNamesItsKey_data();
@@ -226,6 +229,15 @@ void SettingsTest::relativeComponentGivesThePosition() {
     const auto settings = parse_settings(R"({"root": "/var/../etc"})");
     QVERIFY(!settings.ok());
     QCOMPARE(settings.status().position, std::int64_t(5));
+}
+
+void SettingsTest::keyWithAMarkOfByteOrderIsAnotherKey() {
+    QVERIFY(!repeated_key("{\"\xEF\xBB\xBF"
+                          "a\": 1, \"a\": 2}",
+                          8));
+    QVERIFY(repeated_key("{\"\xEF\xBB\xBF"
+                         "a\": 1, \"\\uFEFFa\": 2}",
+                         8));
 }
 
 void SettingsTest::messageStaysOneLine() {
