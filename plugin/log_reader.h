@@ -20,9 +20,9 @@ struct Damage {
     std::string file;
     std::uint64_t offset = 0;
     std::uint64_t bytes = 0;
-    std::string what;                    ///< one line
-    bool loses = true;                   ///< whether a record was, or may have been, lost
-    std::uint64_t salt = 0;              ///< the file's; 0 where its header could not be read
+    std::string what;       ///< one line
+    bool loses = true;      ///< whether a record was, or may have been, lost
+    std::uint64_t salt = 0; ///< the file's; where it is not known, the oldest generation
     std::vector<std::string> lost_names; ///< "namespace reference", where still readable
 };
 

@@ -72,7 +72,9 @@ class Recovery final {
 };
 
 void Recovery::add_damage(std::string file, std::string what, bool loses, std::uint64_t offset) {
-    out_.damage.push_back({file, offset, 0, std::move(what), loses, 0, {}});
+    // In place of a salt that cannot be read: another file of this name begins a later generation.
+    const std::uint64_t oldest = journals_.empty() ? 0 : journals_.front();
+    out_.damage.push_back({file, offset, 0, std::move(what), loses, oldest, {}});
     out_.loss_mark += loss_mark_of(out_.damage.back());
     out_.degraded = out_.degraded || loses;
     if (std::ranges::find(out_.damaged_files, file) == out_.damaged_files.end())
