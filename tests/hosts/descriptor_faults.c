@@ -92,11 +92,11 @@ static void write_all(int fd, const char *bytes, size_t size) {
     }
 }
 
-/** The whole file; freed by the end of the process. */
+/** The whole file; kept until the process ends. */
 static char *contents_of(const char *path, size_t *size) {
+    static char *bytes;
     const int fd = opened(path, O_RDONLY);
     struct stat found;
-    char *bytes;
     must(fstat(fd, &found) == 0, path);
     *size = (size_t)found.st_size;
     bytes = malloc(*size + 1);
