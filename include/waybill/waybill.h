@@ -368,11 +368,13 @@ typedef struct waybill_api {
      *                empty directory becomes a store either way
      *    readOnly    take no lock and write nothing (default false)
      *    references  "canonical" (default), "opaque" or "mesos"; fixed once the store exists
-     *    layers      {"root": DIR, "layout": "mesos" | "oci"}: where recover looks for layers:
+     *    layers      {"root": DIR, "layout": "mesos" | "oci"}: where recover, refresh and puts of
+     *                incomplete images look for layers:
      *                root/layers/<id>/rootfs… or root/blobs/<algorithm>/<hex>
      *    threads     1–16 threads for background work (default 2), beside the two that every
      *                store has
-     *    limits      {"images": N, "recordBytes": N, "journalBytes": N}
+     *    limits      {"images": N, "recordBytes": N, "journalBytes": N}; journalBytes: at most
+     *                17179869184 (16 GiB)
      *
      *  Expected: WAYBILL_ELOCKED, WAYBILL_ENOTSTORE, WAYBILL_EACCES.
      *  Free `*store` with destroy. `host` may be NULL. */
@@ -388,8 +390,9 @@ typedef struct waybill_api {
      *  of every image are on disk, and opens the store for the other verbs. Images whose layers
      *  are missing are kept and marked WAYBILL_IMAGE_INCOMPLETE. The outcome's report_json says
      *  what was found: images, incompleteImages, droppedTailBytes, possiblyAcknowledged, damage
-     *  [{file, offset, bytes, lost}], degraded, revision, milliseconds; and storeId, which a store
-     *  is given when it is made and keeps for ever.
+     *  [{file, offset, bytes, lost}], degraded, revision, milliseconds; lacksReserve, if the disk
+     *  is full and the space kept for removals is not there, as after a copy with holes; and
+     *  storeId, which a store is given when it is made and keeps for ever.
      *  A failed recover may be tried again; a second successful one is WAYBILL_ESTATE. It cannot
      *  be cancelled. Read-only, before the writer has made the store: WAYBILL_ENOTFOUND; while
      *  the writer replaces files faster than they are read: WAYBILL_EAGAIN.
@@ -413,9 +416,10 @@ typedef struct waybill_api {
      *  A name may stand in one call only once.
      *  An image in the place of one that is WAYBILL_IMAGE_INCOMPLETE, and with the same layers or
      *  more on top, keeps that mark until its layers have been looked at again, which is before
-     *  the future completes.
-     *  Expected: WAYBILL_EINVAL and WAYBILL_ELIMIT at once; WAYBILL_EEXIST, WAYBILL_ECONFLICT and
-     *  WAYBILL_ENOSPC from the future. */
+     *  the future completes. A worker looks, once it has done what it is at.
+     *  Expected: WAYBILL_EINVAL and WAYBILL_ELIMIT at once; WAYBILL_EEXIST, WAYBILL_ECONFLICT,
+     *  WAYBILL_ENOSPC and, where the store would grow beyond a limit, WAYBILL_ELIMIT from the
+     *  future. */
     int32_t (*put)(waybill_store *store, const waybill_image_spec *images, uint32_t count,
                    waybill_future **future, waybill_error *error);
 
@@ -427,14 +431,16 @@ typedef struct waybill_api {
                    uint32_t cached, waybill_image **image, waybill_error *error);
 
     /** [thread-safe] Forgets one image. The outcome says whether it existed; pinned ones go too.
-     *  Works on a full disk, except on copy-on-write file systems. */
+     *  Works on a full disk, except on copy-on-write file systems and where recover's report has
+     *  lacksReserve. */
     int32_t (*remove)(waybill_store *store, const char *name_space, const char *reference,
                       waybill_future **future, waybill_error *error);
 
     /** [thread-safe] Forgets every image of `name_space` (NULL: of all namespaces) that is not
      *  pinned and whose name, in whatever spelling, is not in `keep`. A name that is not held is
      *  no error. The outcome counts removed images, layers that nothing uses any longer and
-     *  layers still in use; prune_image and prune_layer list them. Works on a full disk.
+     *  layers still in use; prune_image and prune_layer list them. Works on a full disk,
+     *  as remove does.
      *  Expected: WAYBILL_EDEGRADED. */
     int32_t (*prune)(waybill_store *store, const char *name_space, const char *const *keep,
                      uint32_t keep_count, waybill_future **future, waybill_error *error);
