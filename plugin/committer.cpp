@@ -20,12 +20,6 @@ Committer::Committer(Disk &disk, Index &index, Background background, const Host
       revision_(recovered_.revision), generation_(recovered_.generation),
       journal_bytes_(journal_->offset()) {}
 
-PutImage::PutImage(FramePtr its_frame, PutCondition its_condition,
-                   std::uint64_t its_expected_revision)
-    : frame(std::move(its_frame)), condition(its_condition),
-      expected_revision(its_expected_revision), given_created_ns(image_of(*frame)->created_ns()),
-      given_updated_ns(image_of(*frame)->updated_ns()) {}
-
 static std::size_t bytes_of(const Submission &submission) {
     std::size_t bytes = 0;
     for (const PutImage &image : submission.images)
