@@ -257,29 +257,26 @@ Result<OperationPtr> Store::refresh() {
 Status Store::refresh_now(Outcome &outcome) {
     const std::lock_guard lock(refreshing_);
     const auto began = std::chrono::steady_clock::now();
-    Result<LayerCheck> layers = LayerCheck{};
+    std::optional<Index> fresh; ///< of a reader
     Recovered seen;
     seen.revision = committer_ ? committer_->stats().revision : revision_read_.load();
     seen.degraded = committer_ ? committer_->degraded() : degraded_.load();
     if (settings_.read_only) {
-        Index fresh;
         Result<Recovered> recovered =
-            read_beside_writer(*disk_, {true, settings_.references}, fresh);
+            read_beside_writer(*disk_, {true, settings_.references}, fresh.emplace());
         if (!recovered.ok())
             return recovered.status();
         seen = std::move(*recovered);
-        // Looked at before they are shown: until then every image has the mark that it had.
-        layers = check_layers(fresh, settings_.layers, host_);
-        if (!layers.ok())
-            return layers.status();
-        if (Status followed = follow_writer(index_, fresh); !followed.ok())
+    }
+    // Before what was read is shown: until then every image has the mark that it had.
+    Result<LayerCheck> layers = check_layers(fresh ? *fresh : index_, settings_.layers, host_);
+    if (!layers.ok())
+        return layers.status();
+    if (fresh) {
+        if (Status followed = follow_writer(index_, *fresh); !followed.ok())
             return followed;
         degraded_.store(seen.degraded);
         revision_read_.store(seen.revision);
-    } else {
-        layers = check_layers(index_, settings_.layers, host_);
-        if (!layers.ok())
-            return layers.status();
     }
     outcome.revision = seen.revision;
     outcome.image_count = index_.image_count();
