@@ -52,9 +52,9 @@ struct FileHeader {
 };
 static_assert(sizeof(FileHeader) == 64);
 
-/// The header stands twice, in two sectors, since without its salt nothing behind it can be read.
 /// What a disk writes at once, at least: every block of a file system is a multiple of it.
 inline constexpr std::size_t sector_bytes = 512;
+/// The header stands twice, in two sectors, since without its salt nothing behind it can be read.
 inline constexpr std::size_t header_copy_offset = sector_bytes;
 inline constexpr std::size_t header_block_bytes = 1024;
 

@@ -10,7 +10,7 @@ import (
 	"github.com/containerd/containerd/log"
 )
 
-// Reconciled counts what Reconcile found.
+// Reconciled counts what Reconcile did.
 type Reconciled struct {
 	Images  int // in the store
 	Added   int // leases that were missing
