@@ -11,10 +11,9 @@
 namespace waybill {
 
 Committer::Committer(Disk &disk, Index &index, Background background, const Host &host,
-                     const CommitterLimits &limits, Recovered recovered,
-                     LookAtLayers look_at_layers)
+                     const CommitterLimits &limits, Recovered recovered, LayerLook *layer_look)
     : disk_(disk), index_(index), background_(std::move(background)), host_(host), limits_(limits),
-      look_at_layers_(std::move(look_at_layers)), recovered_(std::move(recovered)),
+      layer_look_(layer_look), recovered_(std::move(recovered)),
       journal_(std::move(recovered_.journal)), next_revision_(recovered_.revision + 1),
       loss_mark_(recovered_.loss_mark), degraded_(recovered_.degraded),
       revision_(recovered_.revision), generation_(recovered_.generation),
@@ -215,10 +214,9 @@ void Committer::publish(Taken taken) noexcept {
             continue;
         transactions_.fetch_add(outcome.revision != 0, std::memory_order_relaxed);
         for (PutImage &image : submission.images) {
-            if (keeps_mark(*image.frame)) {
+            if (layer_look_ && layer_look_->keeps_mark(*image.frame)) {
                 image.frame->flags |= frame_flag_incomplete;
                 image.incomplete = image.frame.get();
-                submission.looks_again = true;
             }
             index_.put(image.frame.release());
         }
@@ -227,85 +225,25 @@ void Committer::publish(Taken taken) noexcept {
     }
 }
 
-/// Whether the image in whose place `frame` comes lacked a layer when it was looked at, and `frame`
-/// depends on all of its layers, too.
-bool Committer::keeps_mark(const Frame &frame) const noexcept {
-    const Frame *held = look_at_layers_
-                            ? index_.find(namespace_of(frame), reference_of(frame), frame.key_hash)
-                            : nullptr;
-    if (!held || (held->flags_now() & frame_flag_incomplete) == 0)
-        return false;
-    const LayerList before(*image_of(*held)), now(*image_of(frame));
-    for (std::uint32_t i = 0; i < before.size(); ++i)
-        if (i >= now.size() || !std::ranges::equal(before.id(i), now.id(i)))
-            return false;
-    return true;
-}
-
-/// The layers may have come since: whoever pulled them and puts the image must see it complete
-/// then, and one that is put with another label must not seem so.
-void Committer::answer_after_look(Taken taken) noexcept {
-    try {
-        bool posts = false;
-        {
-            const std::lock_guard lock(look_mutex_);
-            posts = look_.operations.empty();
-            for (const Submission &submission : taken) {
-                if (!submission.looks_again)
-                    continue;
-                for (const PutImage &image : submission.images)
-                    if (image.incomplete) // Nothing has been published since.
-                        look_.names.push_back(key_of(*image.incomplete));
-                look_.operations.push_back(submission.operation);
-            }
-        }
-        // One job for all that come while it waits: each look may list a whole directory.
-        if (posts)
-            background_([this] { look_again(); });
-        return;
-    } catch (...) {
-        // What is durable is durable; the mark stays until the next look.
-    }
-    Look left;
-    {
-        const std::lock_guard lock(look_mutex_);
-        std::swap(left, look_);
-    }
-    for (const OperationPtr &operation : left.operations)
-        operation->finish();
-    for (const Submission &submission : taken)
-        if (submission.looks_again && !submission.operation->finished())
-            submission.operation->finish();
-}
-
-void Committer::look_again() {
-    Look look;
-    {
-        const std::lock_guard lock(look_mutex_);
-        std::swap(look, look_);
-    }
-    look_at_layers_(look.names);
-    for (const OperationPtr &operation : look.operations)
-        operation->finish();
-}
-
 /// All have ended before anybody wakes.
 void Committer::answer(Taken taken) noexcept {
-    const bool looks_again = std::ranges::any_of(
-        taken, [](const Submission &submission) { return submission.looks_again; });
-    for (Submission &submission : taken)
-        if (!submission.looks_again)
+    bool some_wait = false;
+    for (Submission &submission : taken) {
+        const bool waits = submission.waits_for_look();
+        some_wait = some_wait || waits;
+        if (!waits)
             submission.operation->end();
+    }
     const Bell *rung = nullptr;
     for (const Submission &submission : taken) {
         Bell &bell = *submission.operation->bell();
         // A ring could wake just those who wait for what has not ended.
         if (&bell != rung)
-            looks_again ? bell.wake_all() : bell.ring();
+            some_wait ? bell.wake_all() : bell.ring();
         rung = &bell;
     }
-    if (looks_again)
-        answer_after_look(taken);
+    if (some_wait)
+        layer_look_->end_after_it(taken);
 }
 
 /// Runs one step of the writer. What is thrown (memory ran out) becomes the outcome of everything

@@ -12,6 +12,7 @@
 #include "host.h"
 #include "index.h"
 #include "journal_writer.h"
+#include "layer_look.h"
 #include "operation.h"
 #include "recovery.h"
 #include "submission.h"
@@ -19,7 +20,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,15 +41,11 @@ struct CommitterStats {
     bool read_only, degraded;
 };
 
-/// Runs a job beside the writer's thread. Jobs catch what they throw.
-using Background = std::function<void(std::function<void()>)>;
-/// Looks again at the layers of images that are marked incomplete. Throws nothing.
-using LookAtLayers = std::function<void(const std::vector<Key> &)>;
-
 class Committer final {
   public:
+    /// `layer_look`: null where nobody can tell of layers, and so no image is ever incomplete.
     Committer(Disk &disk, Index &index, Background background, const Host &host,
-              const CommitterLimits &limits, Recovered recovered, LookAtLayers look_at_layers = {});
+              const CommitterLimits &limits, Recovered recovered, LayerLook *layer_look = nullptr);
 
     /// Commits all that has arrived. Takes no memory beyond that of the operations themselves
     /// once the journal is being written.
@@ -100,9 +96,6 @@ class Committer final {
     void log(Severity severity, const char *what, const Status &cause) noexcept;
     void publish(Taken taken) noexcept;
     void answer(Taken taken) noexcept;
-    void answer_after_look(Taken taken) noexcept;
-    void look_again();
-    bool keeps_mark(const Frame &frame) const noexcept;
     void rotate_if_needed();
     void start_snapshot(FileHeader header);
     void snapshot_ended(const Status &status) noexcept;
@@ -112,7 +105,7 @@ class Committer final {
     Background background_;
     const Host &host_;
     CommitterLimits limits_;
-    const LookAtLayers look_at_layers_; ///< empty: no image is ever incomplete
+    LayerLook *const layer_look_;
     Recovered recovered_;
     std::unique_ptr<JournalWriter> journal_;
 
@@ -129,12 +122,6 @@ class Committer final {
 
     /// Of the losses that the files show which recovery would read now.
     std::atomic<std::uint64_t> loss_mark_;
-    struct Look {
-        std::vector<Key> names;
-        std::vector<OperationPtr> operations; ///< end with it
-    };
-    std::mutex look_mutex_;
-    Look look_; ///< that waits for its job
     std::atomic<bool> read_only_{false};
     std::atomic<bool> degraded_;
     std::atomic<bool> snapshot_under_way_{false};

@@ -205,16 +205,15 @@ Status Store::recover_now(Outcome &outcome) {
     degraded_.store(recovered->degraded);
     revision_read_.store(recovered->revision);
     if (!settings_.read_only) {
+        const Background background = [workers = workers_.get()](std::function<void()> job) {
+            workers->run_background(std::move(job));
+        };
+        if (layers->asked)
+            layer_look_.emplace(index_, background, settings_.layers, host_);
         committer_ = std::make_unique<Committer>(
-            *disk_, index_,
-            [workers = workers_.get()](std::function<void()> job) {
-                workers->run_background(std::move(job));
-            },
-            host_, CommitterLimits{settings_.images_max, settings_.journal_bytes},
-            std::move(*recovered),
-            layers->asked
-                ? LookAtLayers([this](const std::vector<Key> &names) { look_at_layers(names); })
-                : LookAtLayers());
+            *disk_, index_, background, host_,
+            CommitterLimits{settings_.images_max, settings_.journal_bytes}, std::move(*recovered),
+            layer_look_ ? &*layer_look_ : nullptr);
         try {
             submissions_ = std::make_unique<Submissions>(*committer_);
             workers_->run_service([submissions = submissions_.get()] {
@@ -228,23 +227,6 @@ Status Store::recover_now(Outcome &outcome) {
         }
     }
     return {};
-}
-
-void Store::look_at_layers(const std::vector<Key> &names) noexcept {
-    try {
-        std::vector<ImagePin> images;
-        bool out_of_memory = false;
-        for (const Key &name : names)
-            if (ImagePin image = index_.pin(name.name_space, name.reference, &out_of_memory))
-                images.push_back(std::move(image));
-        const Result<LayerCheck> looked = check_layers(index_, images, settings_.layers, host_);
-        if (!looked.ok())
-            host_.log(Severity::Warning,
-                      "whether incomplete images have their layers by now is not known: " +
-                          looked.status().message);
-    } catch (...) {
-        // Out of memory: the marks stay as they are.
-    }
 }
 
 Result<OperationPtr> Store::refresh() {

@@ -11,6 +11,7 @@
 #include "committer.h"
 #include "host.h"
 #include "layer_check.h"
+#include "layer_look.h"
 #include "lock.h"
 #include "notifier.h"
 #include "operation.h"
@@ -86,7 +87,6 @@ class Store final {
     Status check_writable() const;
     Status recover_now(Outcome &outcome);
     Status refresh_now(Outcome &outcome);
-    void look_at_layers(const std::vector<Key> &names) noexcept;
     Status import_now(const OperationPtr &operation, const std::string &name_space,
                       const std::string &layout_dir, const std::string &reference);
     Result<Key> key_for(std::string_view name_space, std::string_view reference) const;
@@ -103,6 +103,7 @@ class Store final {
     std::unique_ptr<DirectoryLock> lock_;
     std::shared_ptr<Notifier> notifier_;
     Index index_;
+    std::optional<LayerLook> layer_look_;
     std::unique_ptr<Committer> committer_;
     std::unique_ptr<Submissions> submissions_;
     std::atomic<Phase> phase_{Phase::Created};

@@ -8,6 +8,7 @@
 #include "record.h"
 #include "retention.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,8 +27,8 @@ struct PutImage {
     /// batch for which there was no room is planned anew.
     std::int64_t given_created_ns;
     std::int64_t given_updated_ns;
-    const Frame *incomplete =
-        nullptr; ///< what became of `frame`, if its layers are to be looked at
+    /// What became of `frame`, if the operation ends only when its layers have been looked at.
+    const Frame *incomplete = nullptr;
 };
 
 enum class Verb { Put, Remove, Prune, AcceptLoss };
@@ -38,8 +39,11 @@ struct Submission {
     std::vector<PutImage> images; ///< put
     Key key;                      ///< remove
     KeepList keep;                ///< prune
-    bool looks_again = false;     ///< put: ends when the layers of its images have been looked at
     std::string report_json;      ///< passed on to the outcome
+
+    bool waits_for_look() const {
+        return std::ranges::any_of(images, [](const PutImage &image) { return image.incomplete; });
+    }
 };
 
 } // namespace waybill

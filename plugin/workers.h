@@ -22,6 +22,9 @@
 
 namespace waybill {
 
+/// Runs a job beside the caller's thread. Jobs catch what they throw.
+using Background = std::function<void(std::function<void()>)>;
+
 class Workers final {
   public:
     /// Expected: Again, NoMemory.
