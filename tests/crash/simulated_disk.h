@@ -55,9 +55,8 @@ class SimulatedDisk final : public Disk {
     std::uint64_t capacity = ~std::uint64_t{0};
     /// Whether the file system has fallocate.
     bool can_allocate = true;
-    /// Others take what is left, and give it back.
+    /// Others take what is left.
     void fill() { capacity = used_bytes(); }
-    void empty() { capacity = ~std::uint64_t{0}; }
     bool is_full() const { return capacity != ~std::uint64_t{0}; }
     /// As after all files were copied by somebody who makes holes where zeros stand. Durable.
     void become_sparse_copy();

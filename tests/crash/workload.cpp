@@ -63,6 +63,10 @@ std::string Workload::text() const {
     return text;
 }
 
+static const std::vector<Verb> everyday_verbs = {Verb::Put,    Verb::PutBatch, Verb::Overwrite,
+                                                 Verb::Remove, Verb::Prune,    Verb::Pin,
+                                                 Verb::Rotate, Verb::Reopen};
+
 /// All sequences of `verbs`, of at most `longest`, each behind `first` and before `last`.
 struct Family {
     std::vector<Verb> first;
@@ -93,7 +97,7 @@ struct Family {
 static const std::vector<Family> &families() {
     using enum Verb;
     static const std::vector<Family> all = {
-        {{}, {Put, PutBatch, Overwrite, Remove, Prune, Pin, Rotate, Reopen}, 3, {}, true},
+        {{}, everyday_verbs, 3, {}, true},
         // A loss that the files go on showing, or not any more, when it is accepted.
         {{PutBatch, RotUnmended},
          {Rotate, AcceptLoss, FailSnapshot, Overwrite, Reopen},
@@ -130,8 +134,9 @@ static Workload random_workload(std::uint64_t number) {
     made.can_allocate = has_faults || random() % 4 != 0;
     const std::size_t length = 4 + random() % 12;
     using enum Verb;
-    std::vector<Verb> choices = {Put, PutBatch, Overwrite, Remove, Prune, Pin, Rotate, Reopen};
-    choices.insert(choices.end(), choices.begin(), choices.begin() + small_verbs);
+    std::vector<Verb> choices;
+    for (int times = 0; times < 2; ++times)
+        choices.insert(choices.end(), everyday_verbs.begin(), everyday_verbs.end());
     choices.insert(choices.end(), {Kill, Kill});
     if (has_rot)
         choices.insert(choices.end(), {Rot, RotUnmended, FailSnapshot, AcceptLoss, AcceptLoss});

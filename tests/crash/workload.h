@@ -21,7 +21,7 @@ enum class Verb {
     Pin,
     Rotate,
     Reopen,
-    // From here on only in workloads at random.
+    // From here on not in every sequence, see families() in workload.cpp.
     Group, ///< several transactions in one batch
     Kill,  ///< the process, not the power
     Rot,   ///< a byte of a durable record changes
@@ -34,7 +34,6 @@ enum class Verb {
     Backup,        ///< of the closed store
     Restore,       ///< the backup's files in place of the store's
 };
-inline constexpr int small_verbs = 8;
 
 const char *name_of(Verb verb);
 
