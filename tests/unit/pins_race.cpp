@@ -8,11 +8,11 @@
 // them, and the load that must come after it does not. So a wrong order shows within seconds.
 #include "plugin/pins.h"
 
-#include <CLI/CLI.hpp>
-
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <getopt.h>
 #include <random>
 #include <sched.h>
 #include <thread>
@@ -119,8 +119,9 @@ Found race(std::chrono::seconds duration, Prepare prepare, First first, Second s
 
 /// A host frees its last image while the store that it came from is destroyed. Either of the two
 /// must free the memory.
-Found release_against_adopt(std::chrono::seconds duration, std::mt19937 &random, unsigned lines,
-                            unsigned turns) {
+Found release_against_adopt(std::chrono::seconds duration, std::mt19937 &random) {
+    constexpr unsigned lines = 24;  // So many keep the store that counts waiting.
+    constexpr unsigned turns = 100; // At most, before either begins.
     struct Memory {
         Frame frame;
         bool freed;
@@ -161,16 +162,18 @@ Found release_against_adopt(std::chrono::seconds duration, std::mt19937 &random,
 } // namespace
 
 int main(int argc, char **argv) {
-    CLI::App app("Races the freeing of an image against the end of its store");
-    unsigned seconds = 3, seed = std::random_device()(), lines = 24, turns = 100;
-    app.add_option("--seconds", seconds, "that it takes")->capture_default_str();
-    app.add_option("--seed", seed, "of the moments at which the two begin");
-    app.add_option("--lines", lines, "stores that keep one waiting")->capture_default_str();
-    app.add_option("--turns", turns, "at most, before either begins")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
-    std::mt19937 random(seed);
-    const Found found = release_against_adopt(std::chrono::seconds(seconds), random, lines, turns);
-    std::printf("%llu rounds, memory was left although nothing was held in %llu; seed %u\n",
+    unsigned long seconds = 3, seed = std::random_device()();
+    const option options[] = {{"seconds", required_argument, nullptr, 't'},
+                              {"seed", required_argument, nullptr, 's'},
+                              {}};
+    for (int found; (found = ::getopt_long(argc, argv, "", options, nullptr)) != -1;) {
+        if (found == '?')
+            return 2;
+        (found == 't' ? seconds : seed) = std::strtoul(optarg, nullptr, 10);
+    }
+    std::mt19937 random(static_cast<std::mt19937::result_type>(seed));
+    const Found found = release_against_adopt(std::chrono::seconds(seconds), random);
+    std::printf("%llu rounds, memory was left although nothing was held in %llu; seed %lu\n",
                 static_cast<unsigned long long>(found.rounds),
                 static_cast<unsigned long long>(found.faults), seed);
     return found.faults == 0 ? 0 : 1;
