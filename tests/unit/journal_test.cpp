@@ -113,6 +113,16 @@ Batch one_put(const SampleImage &image, std::uint64_t revision) {
     return batch;
 }
 
+Batch put_to_a_sectors_end(const JournalWriter &writer) {
+    std::string value = "1";
+    Batch batch = one_put({"a", value}, 1);
+    while ((writer.offset() + batch.size_bytes()) % sector_bytes != 0) {
+        value += 'x';
+        batch = one_put({"a", value}, 1);
+    }
+    return batch;
+}
+
 Batch one_removal(const std::string &name, std::uint64_t revision) {
     Batch batch;
     Frame head{};
@@ -133,6 +143,7 @@ class JournalTest : public QObject {
     void batchesAreReadBackInOrder();
     void batchBeyondWhatRecoveryReadsIsRefused();
     void lengthThatARefusedBatchLeftIsSyncedBeforeTheNext();
+    void syncOfTheLengthThatFailsIsFinal();
     void tornLastBatchIsDropped_data();
     void tornLastBatchIsDropped();
     void lastBatchWithAnyByteFlippedIsTheTail();
@@ -208,12 +219,7 @@ void JournalTest::lengthThatARefusedBatchLeftIsSyncedBeforeTheNext() {
     };
     Batch refused = one_put({"a", std::string(2000, 'x')}, 1);
     QCOMPARE((*writer)->append(refused, 0, false).code, Code::NoSpace);
-    std::string value = "1";
-    Batch batch = one_put({"a", value}, 1);
-    while (((*writer)->offset() + batch.size_bytes()) % sector_bytes != 0) {
-        value += 'x';
-        batch = one_put({"a", value}, 1);
-    }
+    Batch batch = put_to_a_sectors_end(**writer);
     std::vector<std::string> calls;
     disk.before = [&](const std::string &call, const std::string &) {
         calls.push_back(call);
@@ -222,6 +228,22 @@ void JournalTest::lengthThatARefusedBatchLeftIsSyncedBeforeTheNext() {
     QVERIFY((*writer)->append(batch, 0, false).ok());
     QVERIFY2(calls.size() > 1 && calls[0] == "sync" && calls[1] == "write",
              "a batch could be there without the zeros behind it");
+}
+
+/// Also for want of space: what a sync that failed has lost, another does not bring back.
+void JournalTest::syncOfTheLengthThatFailsIsFinal() {
+    MemoryDisk disk;
+    disk.can_allocate = false;
+    Result<std::unique_ptr<JournalWriter>> writer = start_journal(disk);
+    QVERIFY(writer.ok());
+    Batch batch = put_to_a_sectors_end(**writer);
+    disk.before = [](const std::string &call, const std::string &) {
+        return call == "sync" ? failure(Code::NoSpace, "full") : Status{};
+    };
+    QCOMPARE((*writer)->append(batch, 0, false).code, Code::Io);
+    disk.before = nullptr;
+    QVERIFY((*writer)->failed());
+    QCOMPARE((*writer)->append(batch, 0, false).code, Code::ReadOnly);
 }
 
 /// On a sparse file: 64 GiB of it are zeros.
