@@ -14,6 +14,15 @@ import (
 	"github.com/containerd/containerd/leases"
 )
 
+func (n *node) expectReconciled(held *Held, want Reconciled) {
+	n.Helper()
+	done, err := held.Reconcile(n.ctx, []string{"testing"})
+	n.must(err)
+	if done != want {
+		n.Errorf("%+v, want %+v", done, want)
+	}
+}
+
 func TestReconcileMendsWhatACrashLeft(t *testing.T) {
 	n := newNode(t)
 	kept, stray := n.image("kept", "layer kept"), n.image("stray", "layer stray")
@@ -59,11 +68,7 @@ func TestDegradedStoreReleasesNothing(t *testing.T) {
 	if n.held.Recovery["degraded"] != true {
 		t.Fatal(n.held.Recovery)
 	}
-	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Images: 2, Spared: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(n.held, Reconciled{Images: 2, Spared: 1})
 	n.expectLayers("a record was lost", "a b c")
 }
 
@@ -90,11 +95,7 @@ func TestCreateInDoubtDuringReconcileCostsNoContent(t *testing.T) {
 			t.Errorf("create on a disk that failed: %v", err)
 		}
 	}}
-	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Spared: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(n.held, Reconciled{Spared: 1})
 	n.expectLayers("a record in doubt", "a")
 }
 
@@ -109,11 +110,7 @@ func TestUpdateInDoubtDuringReconcileCostsNoContent(t *testing.T) {
 			t.Errorf("update on a disk that failed: %v", err)
 		}
 	}}
-	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Images: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(n.held, Reconciled{Images: 1})
 	n.expectLayers("an update in doubt", "one two")
 }
 
@@ -127,11 +124,7 @@ func TestReconcileCountsWhatItDoesNotWhatItSaw(t *testing.T) {
 		n.must(err)
 		n.must(n.held.Delete(n.ctx, "going"))
 	}}
-	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Images: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(n.held, Reconciled{Images: 1})
 	n.expectLayers("images that came and went", "coming")
 }
 
@@ -142,21 +135,13 @@ func TestOtherStoreLeavesLeasesAlone(t *testing.T) {
 	first := n.held
 	n.root = t.TempDir() // A wrong path: an empty store.
 	n.open()
-	done, err := n.held.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Foreign: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(n.held, Reconciled{Foreign: 1})
 	n.expectLayers("another store was opened", "a")
 	_, err = n.held.Create(n.ctx, n.image("a", "layer a"))
 	n.must(err)
 	n.must(n.held.Delete(n.ctx, "a"))
 	n.expectLayers("the other one had an image of that name", "a")
-	done, err = first.Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Images: 1}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(first, Reconciled{Images: 1})
 }
 
 func TestReconcileOfWhatFitsWritesNothing(t *testing.T) {
@@ -165,9 +150,5 @@ func TestReconcileOfWhatFitsWritesNothing(t *testing.T) {
 		_, err := n.held.Create(n.ctx, n.image(fmt.Sprint("image-", i), "layer a"))
 		n.must(err)
 	}
-	done, err := Hold(n.held.Store, &failing{n.leases, 0}).Reconcile(n.ctx, []string{"testing"})
-	n.must(err)
-	if want := (Reconciled{Images: 20}); done != want {
-		t.Errorf("%+v, want %+v", done, want)
-	}
+	n.expectReconciled(Hold(n.held.Store, &failing{n.leases, 0}), Reconciled{Images: 20})
 }

@@ -45,18 +45,23 @@ func (w *watched) expect(when string, want bool) {
 	}
 }
 
+// dialed is a containerd that is not there yet, under that socket, and what its watch is told.
+func dialed(t *testing.T) (containerd *upstream, socket string, w *watched) {
+	socket = filepath.Join(t.TempDir(), "sock")
+	containerd, err := dial(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { containerd.conn.Close() })
+	return containerd, socket, &watched{t, deadline(t), make(chan bool, 100)}
+}
+
 // No call is made here: whether containerd is there is known without one.
 func TestContainerdThatComesBackIsSeenWithoutACall(t *testing.T) {
 	for how, end := range map[string]func(*grpc.Server){
 		"killed": (*grpc.Server).Stop, "stopped": (*grpc.Server).GracefulStop,
 	} {
-		socket := filepath.Join(t.TempDir(), "sock")
-		containerd, err := dial(socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer containerd.conn.Close()
-		w := &watched{t, deadline(t), make(chan bool, 100)}
+		containerd, socket, w := dialed(t)
 		go containerd.watch(w.ctx, func(up bool) { w.told <- up })
 		for round := 0; round < 3; round++ {
 			server := served(t, socket)
@@ -70,13 +75,7 @@ func TestContainerdThatComesBackIsSeenWithoutACall(t *testing.T) {
 // Another containerd answers than before, with a database that may be another: leases have to be
 // reconciled with it, however short the time between the two was, and however long the proxy slept.
 func TestContainerdThatCameBackUnnoticedIsToldOf(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "sock")
-	containerd, err := dial(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer containerd.conn.Close()
-	w := &watched{t, deadline(t), make(chan bool, 100)}
+	containerd, socket, w := dialed(t)
 	server := served(t, socket)
 	awake := make(chan struct{})
 	go containerd.watch(w.ctx, func(up bool) {
